@@ -1,0 +1,43 @@
+/** treeline.yaml to a checked graph, cache keys and a plan. Pure: no I/O, no clock. */
+export { type Diagnostic, PipelineError, type PipelineErrorCode } from './diagnostic/diagnostic.ts';
+export { formatDiagnostics, type SourceText } from './diagnostic/format.ts';
+export { buildGraph } from './graph/build.ts';
+export type { Dependency, Graph, GraphJob, PublishStep } from './graph/graph.ts';
+export type { ComposeKeyDocument, KeyDocument, KeyLayer, KeyPlatform, RunKeyDocument } from './key/document.ts';
+export { explainKeys, type KeyDifference } from './key/explain.ts';
+export { jobKey } from './key/key.ts';
+export {
+  type ArtifactId,
+  type ArtifactReference,
+  artifactId,
+  type CommandJob,
+  type ComposeJob,
+  type Image,
+  type Input,
+  type Job,
+  type JobId,
+  type JobReference,
+  jobId,
+  type Layer,
+  type Output,
+  type Pipeline,
+  type Position,
+  type Publish,
+  type RunsOn,
+  type Tree,
+} from './model.ts';
+export { matchPaths } from './paths/match.ts';
+export { plan } from './plan/plan.ts';
+export { type RunnerOffer, unmetDemands } from './plan/platform.ts';
+export type {
+  JobProgress,
+  Plan,
+  PlannedPublish,
+  PlanState,
+  PlanStep,
+  PlatformPolicy,
+  PublishProgress,
+  ResultOutputs,
+} from './plan/state.ts';
+export { type Candidate, type Promotion, promotion, type Release } from './promotion/promotion.ts';
+export { type ParseOptions, parsePipeline } from './schema/parse.ts';

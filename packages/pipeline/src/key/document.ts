@@ -1,0 +1,48 @@
+import type { Tree } from '../model.ts';
+
+/**
+ * The machine a result was made on, as far as a result may depend on it. `emulated` names those of the demands (an
+ * architecture, `gpu`, a label) that the runner only pretends to meet; sorted. A result that was made that way has
+ * another key than the real one.
+ */
+export type KeyPlatform = {
+  readonly arch: string;
+  readonly gpu: boolean;
+  /** Sorted. */
+  readonly labels: readonly string[];
+  readonly emulated: readonly string[];
+};
+
+/** Everything that the result of a command job may depend on. Limits (time, disk, memory) are not part of it. */
+export type RunKeyDocument = {
+  readonly version: 1;
+  readonly kind: 'run';
+  readonly command: string;
+  /** `host`: the fingerprint of the runner's own system. */
+  readonly image: { readonly tree: Tree } | { readonly host: string };
+  /** What the job sees of its repository, after `paths`. null = nothing. */
+  readonly source: Tree | null;
+  readonly inputs: Readonly<Record<string, Tree>>;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly platform: KeyPlatform;
+  readonly network: boolean;
+  /** Artifact name to path below /out. */
+  readonly outputs: Readonly<Record<string, string>>;
+};
+
+/** `source` is the whole tree that the job sees of its repository; `from` the folder of it that is taken. */
+export type KeyLayer =
+  | { readonly tree: Tree; readonly from: string; readonly at: string }
+  | { readonly source: Tree; readonly from: string; readonly at: string }
+  | { readonly remove: string };
+
+/** Everything that the result of a composition depends on: it is made by the server, whatever the machine. */
+export type ComposeKeyDocument = {
+  readonly version: 1;
+  readonly kind: 'compose';
+  /** In order: later wins. */
+  readonly layers: readonly KeyLayer[];
+  readonly output: string;
+};
+
+export type KeyDocument = RunKeyDocument | ComposeKeyDocument;

@@ -1,0 +1,3 @@
+export function matchPaths(_patterns: readonly string[]): (path: string, isFolder?: boolean) => boolean {
+  return () => true;
+}
