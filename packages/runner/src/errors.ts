@@ -1,0 +1,28 @@
+export type RunnerErrorCode =
+  /** Settings that cannot be run with. */
+  | 'bad-settings'
+  /** There is no usable sandbox, or this job cannot run in the one there is. */
+  | 'no-sandbox'
+  /** The sandbox itself failed: the job's script did not run. */
+  | 'sandbox-failed'
+  /** Another runner has this work folder. */
+  | 'busy'
+  /** The server does not take this runner's token. */
+  | 'unauthorized'
+  /** The server's answer is not the protocol's. */
+  | 'protocol'
+  /** The runner's own disk is full. */
+  | 'no-space';
+
+/** Base of this package's errors. `message` says what and where, `hint` what to do about it. */
+export class RunnerError extends Error {
+  override name = 'RunnerError';
+  readonly code: RunnerErrorCode;
+  readonly hint: string | undefined;
+
+  constructor(code: RunnerErrorCode, message: string, o: { hint?: string; cause?: unknown } = {}) {
+    super(message, o.cause === undefined ? undefined : { cause: o.cause });
+    this.code = code;
+    this.hint = o.hint;
+  }
+}

@@ -1,0 +1,24 @@
+export type { RunnerErrorCode } from './errors.ts';
+export { RunnerError } from './errors.ts';
+export {
+  CompleteRequest,
+  FailureReason,
+  HeartbeatRequest,
+  HeartbeatResponse,
+  JobImage,
+  JobResult,
+  JobSpec,
+  Lease,
+  LeaseRequest,
+  LeaseResponse,
+  MAX_LOG_CHUNK,
+  ProtocolError,
+  RUNNER_API_PATH,
+  RUNNER_PROTOCOL,
+  RunnerOffer,
+  Tree,
+  Usage,
+} from './protocol.ts';
+export { runRunner } from './runner.ts';
+export type { RunnerOptions } from './settings.ts';
+export { runnerOptionsFromEnvironment } from './settings.ts';
