@@ -1,0 +1,175 @@
+// `npm run TASK` ends up here. A fresh machine has some Node and nothing else, so this file is plain JavaScript
+// without dependencies and runs on Node 18: it installs what the task needs and is not there yet, then hands over
+// to Node 24 (the npm package `node`), which runs the task's TypeScript.
+
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { accessSync, constants, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { constants as osConstants } from 'node:os';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** What each task starts, and the Debian packages without which it cannot do its work. */
+const tasks = {
+  quickstart: { script: 'scripts/quickstart/main.ts', debian: ['ostree', 'bubblewrap', 'git'] },
+  test: {
+    script: 'scripts/test.ts',
+    debian: ['ostree', 'bubblewrap', 'git', 'git-lfs', 'attr', 'postgresql', 'python3'],
+  },
+  check: { script: 'scripts/check.ts', debian: [] },
+  bench: { script: 'bench/main.ts', debian: ['ostree', 'time', 'coreutils'] },
+};
+
+/** A package counts as there when one of these is: looking for files costs no process and works off Debian too. */
+const proof = {
+  attr: ['setfattr'],
+  bubblewrap: ['bwrap'],
+  coreutils: ['cp'],
+  postgresql: ['initdb', '/usr/lib/postgresql/*/bin/initdb'],
+};
+
+const [taskName, ...args] = process.argv.slice(2);
+const task = Object.hasOwn(tasks, taskName ?? '') ? tasks[taskName] : undefined;
+if (!task) {
+  stop(`unknown task ${JSON.stringify(taskName ?? '')}`, `Use one of: ${Object.keys(tasks).join(', ')}.`, 2);
+}
+
+installNpmPackages();
+installDebianPackages(task.debian);
+start(node24(), [join(root, task.script), ...args]);
+
+// ---------------------------------------------------------------------------------------------- npm packages
+
+function installNpmPackages() {
+  const lock = readFileSync(join(root, 'package-lock.json'));
+  const hash = createHash('sha256').update(lock).update(`${process.platform} ${process.arch}`).digest('hex');
+  const note = join(root, 'node_modules', '.treeline-lock');
+  if (existsSync(note) && readFileSync(note, 'utf8').trim() === hash) return;
+  // Somebody may have run npm by hand: what is installed decides, not who installed it.
+  if (!installedMatches(JSON.parse(lock.toString('utf8')))) {
+    const npm = process.env.npm_execpath;
+    const [command, first] = npm?.endsWith('.js') ? [process.execPath, [npm]] : ['npm', []];
+    const stdio = ['ignore', 'pipe', 'inherit'];
+    install('npm packages', command, [...first, 'ci', '--loglevel=error', '--no-fund', '--no-audit'], { stdio });
+  }
+  writeFileSync(note, `${hash}\n`);
+}
+
+/** Whether npm's own record of node_modules has every package of the lock file in the locked version. */
+function installedMatches(lock) {
+  const record = join(root, 'node_modules', '.package-lock.json');
+  if (!existsSync(record)) return false;
+  const installed = JSON.parse(readFileSync(record, 'utf8')).packages ?? {};
+  return Object.entries(lock.packages).every(([path, wanted]) => {
+    if (!path.startsWith('node_modules/') && !path.includes('/node_modules/')) return true;
+    const found = installed[path];
+    if (!found) return wanted.optional === true || wanted.devOptional === true;
+    return found.version === wanted.version && found.integrity === wanted.integrity && existsSync(join(root, path));
+  });
+}
+
+function node24() {
+  const own = join(root, 'node_modules', 'node', 'bin', 'node');
+  if (existsSync(own)) return own;
+  if (Number(process.versions.node.split('.')[0]) >= 24) return process.execPath;
+  stop(
+    `there is no Node 24: ${own} is missing`,
+    'The npm package `node` brings it in its install script. Allow scripts (npm config delete ignore-scripts), ' +
+      'then run: npm rebuild node',
+  );
+}
+
+// ------------------------------------------------------------------------------------------- Debian packages
+
+function installDebianPackages(wanted) {
+  const missing = wanted.filter((name) => !(proof[name] ?? [name]).some(isThere));
+  if (missing.length === 0) return;
+  if (!isThere('apt-get')) {
+    const list = missing.map((name) => `${name} (${(proof[name] ?? [name])[0]})`).join(', ');
+    stop(
+      `\`${taskName}\` needs programs that are not here: ${list}`,
+      "There is no apt-get, so this is not Debian: install them with your system's package manager, then try again.",
+    );
+  }
+  const flags = ['-y', '-qq', '-o', 'DPkg::Lock::Timeout=300'];
+  const installArguments = ['install', '--no-install-recommends', ...flags, ...missing];
+  const isRoot = process.getuid?.() === 0;
+  if (!isRoot && spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status !== 0) {
+    stop(
+      `\`${taskName}\` needs Debian packages that are not installed: ${missing.join(' ')}`,
+      `Run this, then try again: sudo apt-get update && sudo apt-get install --no-install-recommends ${missing.join(' ')}`,
+    );
+  }
+  const environment = ['DEBIAN_FRONTEND=noninteractive', 'apt-get'];
+  const [command, first] = isRoot ? ['env', environment] : ['sudo', ['-n', 'env', ...environment]];
+  const stdio = ['ignore', 'pipe', 'pipe'];
+  install('package lists', command, [...first, 'update', '-qq', '-o', 'DPkg::Lock::Timeout=300'], { stdio });
+  install(missing.join(', '), command, [...first, ...installArguments], { stdio });
+}
+
+function isThere(program) {
+  if (program.includes('/*/')) {
+    const [before, after] = program.split('/*/');
+    return existsSync(before) && readdirSync(before).some((name) => existsSync(join(before, name, after)));
+  }
+  // A user's PATH may lack sbin, where some packages put their programs.
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  return folders.some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+// -------------------------------------------------------------------------------------------------- processes
+
+function install(what, command, commandArguments, options) {
+  process.stderr.write(`Installing ${what} … `);
+  const began = Date.now();
+  const result = spawnSync(command, commandArguments, { cwd: root, encoding: 'utf8', ...options });
+  const seconds = ((Date.now() - began) / 1000).toFixed(1);
+  if (result.status === 0) {
+    process.stderr.write(`${seconds} s\n`);
+    return;
+  }
+  process.stderr.write(`failed after ${seconds} s\n${result.stdout ?? ''}${result.stderr ?? ''}`);
+  const why = result.error?.message ?? (result.signal ? `ended by ${result.signal}` : `exit code ${result.status}`);
+  stop(
+    `could not install ${what}: ${why}`,
+    `The command was: ${[command, ...commandArguments].join(' ')}\n` +
+      "It needs the network: npm's registry and Debian's mirror (a proxy goes into npm's and apt's own settings).",
+  );
+}
+
+function start(command, commandArguments) {
+  const ownPrograms = [join(root, 'node_modules', '.bin'), dirname(command)].join(delimiter);
+  const child = spawn(command, commandArguments, {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, PATH: `${ownPrograms}${delimiter}${process.env.PATH ?? ''}` },
+  });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.on(signal, () => {
+      // A terminal sends Ctrl-C to the child as well; twice would look like impatience.
+      if (signal === 'SIGINT' && process.stdin.isTTY) return;
+      child.kill(signal);
+    });
+  }
+  child.on('error', (error) =>
+    stop(`could not start ${command}: ${error.message}`, 'Remove node_modules and try again.'),
+  );
+  child.on('exit', (code, signal) => {
+    // A shell's convention, because a parent that reads only exit codes must see that it was not a success.
+    process.exit(signal ? 128 + (osConstants.signals[signal] ?? 0) : (code ?? 1));
+  });
+}
+
+function stop(message, hint, code = 1) {
+  process.stderr.write(`treeline: ${message}\n${hint}\n`);
+  process.exit(code);
+}
