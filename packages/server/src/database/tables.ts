@@ -1,0 +1,9 @@
+import type { AccessTables } from '../access/tables.ts';
+import type { EventTables } from '../events/tables.ts';
+import type { ExecutionTables } from '../executions/tables.ts';
+import type { PublishTables } from '../publish/tables.ts';
+import type { RunTables } from '../runs/tables.ts';
+import type { SourceTables } from '../sources/tables.ts';
+
+/** Every table. Each capability's folder declares its own; times are ms since the epoch, booleans 0 or 1, JSON is text. */
+export interface Tables extends AccessTables, EventTables, ExecutionTables, PublishTables, RunTables, SourceTables {}

@@ -1,0 +1,162 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { isAbsolute, resolve } from 'node:path';
+import { z } from 'zod';
+import { ServerError } from './errors.ts';
+
+const Port = z.number().int().min(0).max(65535);
+const Seconds = z.number().positive().max(86_400);
+
+/** Everything that can be set, with what it means. Defaults are in `defaults()`. */
+const Schema = z.strictObject({
+  /** Absolute path of the data folder; made when it is missing. */
+  dataDir: z.string().min(1),
+  /** `sqlite:<path>` or `postgres://…`. Default: `treeline.db` in the data folder. */
+  database: z.string().min(1),
+  /** Address of the API and the published repositories. */
+  host: z.string().min(1),
+  /** Port of the API; 0 = any free one. */
+  port: Port,
+  /** Address of the device gateway (mutual TLS, so it is not bound to loopback by `allowRemote`). */
+  gatewayHost: z.string().min(1),
+  /** Port of the device gateway; 0 = any free one. */
+  gatewayPort: Port,
+  /** Names and addresses that devices reach the gateway by, for its certificate. Default: localhost and loopback. */
+  gatewayNames: z.array(z.string().min(1)),
+  /**
+   * Allows `host` to be another address than loopback. The API speaks plain HTTP, so the admin token would cross the
+   * network readable: put a TLS proxy in front.
+   */
+  allowRemote: z.boolean(),
+  /** How often each project's git repository is looked at. */
+  pollSeconds: Seconds,
+  /** Limit of one git command. */
+  gitTimeoutSeconds: Seconds,
+  /** A lease that no heartbeat renews for this long is lost. */
+  leaseSeconds: Seconds,
+  /** How often runners are told to send heartbeats; well below `leaseSeconds`. */
+  heartbeatSeconds: Seconds,
+  /** Leases that may be lost before the execution fails as infrastructure. */
+  maxAttempts: z.number().int().min(1).max(100),
+  /** Whether a runner process is started with the server. */
+  runner: z.boolean(),
+  /** Program that is forked as the embedded runner, with the argument `runner`. Default: the `treeline` command. */
+  runnerProgram: z.string().min(1),
+  /** What the embedded runner pretends to have (`gpu`, `aarch64`), so that one machine can show the whole line. */
+  emulate: z.array(z.string().min(1)),
+  /** Lets the embedded runner run jobs without bubblewrap: any job can then read and write what the server can. */
+  unsandboxed: z.boolean(),
+  /** Fingerprint that stands for the image "host" in cache keys. Default: hash of os-release and the dpkg status. */
+  hostImage: z.string().min(1),
+  /** Published repositories that may be read without authentication; others need the admin token. */
+  publicRepositories: z.array(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/)),
+  /** Largest request body, in bytes; log chunks of runners included. */
+  bodyLimit: z.number().int().min(1024),
+  /** pino level of the server's own log. */
+  logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
+});
+
+export type Settings = Readonly<z.infer<typeof Schema>>;
+/** A part of the settings: from a file, the environment, the command line. Undefined values say nothing. */
+export type SettingsFragment = { [K in keyof Settings]?: Settings[K] | undefined };
+
+function defaults(dataDir: string): Omit<Settings, 'dataDir'> {
+  return {
+    database: `sqlite:${resolve(dataDir, 'treeline.db')}`,
+    host: '127.0.0.1',
+    port: 8420,
+    gatewayHost: '127.0.0.1',
+    gatewayPort: 8421,
+    gatewayNames: ['localhost', '127.0.0.1', '::1'],
+    allowRemote: false,
+    pollSeconds: 5,
+    gitTimeoutSeconds: 300,
+    leaseSeconds: 30,
+    heartbeatSeconds: 2,
+    maxAttempts: 3,
+    runner: true,
+    runnerProgram: new URL('../../cli/bin/treeline.js', import.meta.url).pathname,
+    emulate: [],
+    unsandboxed: false,
+    hostImage: hostFingerprint(),
+    publicRepositories: ['public'],
+    bodyLimit: 4 * 1024 * 1024,
+    logLevel: 'info',
+  };
+}
+
+const ENVIRONMENT: Record<string, (value: string) => SettingsFragment> = {
+  TREELINE_DATA: (value) => ({ dataDir: value }),
+  TREELINE_DATABASE: (value) => ({ database: value }),
+  TREELINE_LOG_LEVEL: (value) => ({ logLevel: value as Settings['logLevel'] }),
+};
+
+/** Fragment of the environment: TREELINE_DATA, TREELINE_DATABASE (keeps a password off the command line), TREELINE_LOG_LEVEL. */
+export function settingsFromEnvironment(environment: NodeJS.ProcessEnv): SettingsFragment {
+  return Object.assign(
+    {},
+    ...Object.entries(ENVIRONMENT).map(([name, read]) => {
+      const value = environment[name];
+      return value === undefined || value === '' ? {} : read(value);
+    }),
+  ) as SettingsFragment;
+}
+
+/**
+ * The settings: defaults, then each fragment over the one before, checked as a whole and frozen.
+ *
+ * @throws ServerError `settings-invalid` naming the key; also when `host` is not loopback without `allowRemote`.
+ */
+export function loadSettings(...fragments: SettingsFragment[]): Settings {
+  const merged: Record<string, unknown> = {};
+  for (const fragment of fragments) {
+    for (const [key, value] of Object.entries(fragment)) if (value !== undefined) merged[key] = value;
+  }
+  if (typeof merged.dataDir !== 'string' || merged.dataDir === '') {
+    throw new ServerError('settings-invalid', 'no data folder is set', {
+      hint: 'Give one with --data, or set TREELINE_DATA.',
+    });
+  }
+  merged.dataDir = resolve(merged.dataDir);
+  const parsed = Schema.safeParse({ ...defaults(merged.dataDir as string), ...merged });
+  if (!parsed.success) {
+    const issues = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'settings'}: ${issue.message}`);
+    throw new ServerError('settings-invalid', `the settings are not valid: ${issues.join('; ')}`);
+  }
+  const settings = parsed.data;
+  checkTogether(settings);
+  return Object.freeze(settings);
+}
+
+function checkTogether(settings: Settings): void {
+  if (!isLoopback(settings.host) && !settings.allowRemote) {
+    throw new ServerError('settings-invalid', `the API would listen on ${settings.host}, which other machines reach`, {
+      hint: 'The API is plain HTTP. Keep 127.0.0.1 and put a TLS proxy in front, or set allowRemote (--allow-remote).',
+    });
+  }
+  if (settings.heartbeatSeconds * 2 > settings.leaseSeconds) {
+    throw new ServerError(
+      'settings-invalid',
+      `heartbeatSeconds (${settings.heartbeatSeconds}) must be at most half of leaseSeconds (${settings.leaseSeconds})`,
+      { hint: 'One late heartbeat must not lose a lease.' },
+    );
+  }
+  if (!isAbsolute(settings.runnerProgram)) {
+    throw new ServerError('settings-invalid', `runnerProgram must be an absolute path: ${settings.runnerProgram}`);
+  }
+}
+
+/** Whether an address is only reachable from this machine. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
+}
+
+/** Stands for the host's /usr in cache keys: another distribution or package set is another image. */
+function hostFingerprint(): string {
+  const hash = createHash('sha256').update(process.arch);
+  for (const file of ['/etc/os-release', '/var/lib/dpkg/status', '/lib/apk/db/installed']) {
+    hash.update(`\0${file}\0`);
+    if (existsSync(file)) hash.update(readFileSync(file));
+  }
+  return hash.digest('hex');
+}
