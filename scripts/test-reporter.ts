@@ -44,7 +44,8 @@ export default async function* report(events: AsyncIterable<TestEvent>): AsyncGe
         const { counts, duration_ms: duration, file: path } = event.data;
         if (path === undefined) {
           for (const key of ['tests', 'suites', 'passed', 'failed', 'cancelled', 'skipped', 'todo'] as const) {
-            totals[key] = counts[key];
+            // Not all of these are in the declared type, though all are in the event.
+            totals[key] = (counts as Record<string, number>)[key] ?? 0;
           }
           break;
         }
