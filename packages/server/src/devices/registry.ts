@@ -1,0 +1,322 @@
+import type { Database, Queryable } from '../database/open.ts';
+import type { EventLog } from '../events/log.ts';
+import {
+  decideAdmission,
+  decideEnrolment,
+  decideOffer,
+  type Refusal,
+  releaseFailed,
+  type UnknownDevicePolicy,
+} from './decisions.ts';
+import { type ReceivedEvent, storableText } from './events.ts';
+import { channelHistory } from './history.ts';
+import type { DevicePatch, StateReport } from './schema.ts';
+import type { BadReleaseRow, DeviceEventRow, DeviceRow } from './tables.ts';
+import { createToken, hashSecret, type MadeToken, type NewToken } from './tokens.ts';
+
+/** Where the registry learns what a channel's release is. */
+export interface ReleaseSource {
+  current(repository: string, channel: string): Promise<{ commit: string } | null>;
+}
+
+export interface RegistryDeps {
+  db: Database;
+  events: EventLog;
+  releases: ReleaseSource;
+  now?: () => number;
+}
+
+export interface CheckIn {
+  target?: string | undefined;
+  commit?: string | undefined;
+}
+
+/** Events kept per device: what a person scrolls through. A hostile device cannot fill the disk with more. */
+const EVENTS_KEPT = 1000;
+const DEFAULT_REPOSITORY = 'public';
+
+export interface Registry {
+  createToken(o: NewToken): Promise<MadeToken>;
+  /** Lets a device in by the secret of an enrolment token. */
+  enrol(o: {
+    secret: string;
+    id: string;
+    publicKey: string;
+    hardwareId?: string | undefined;
+  }): Promise<Refusal | { device: DeviceRow }>;
+  /** The device that a valid certificate proves; made by policy if it is unknown. */
+  admit(o: { id: string; publicKey: string; policy: UnknownDevicePolicy }): Promise<Refusal | { device: DeviceRow }>;
+  /** Notes that the device was here, and what it runs. */
+  checkIn(id: string, seen: CheckIn): Promise<void>;
+  report(id: string, report: StateReport): Promise<void>;
+  /** Stores events that are new; returns how many were. */
+  addEvents(id: string, events: readonly ReceivedEvent[]): Promise<number>;
+  putInventory(id: string, kind: string, body: string): Promise<void>;
+  /** Commit that the device should run from a channel, or null. */
+  offer(device: DeviceRow, channel: string): Promise<string | null>;
+  noteOffer(id: string, commit: string): Promise<void>;
+  list(): Promise<DeviceRow[]>;
+  get(id: string): Promise<DeviceRow | null>;
+  badReleases(id?: string): Promise<BadReleaseRow[]>;
+  recentEvents(id: string, limit: number): Promise<DeviceEventRow[]>;
+  inventory(id: string): Promise<Record<string, string>>;
+  patch(id: string, patch: DevicePatch): Promise<boolean>;
+  remove(id: string): Promise<boolean>;
+}
+
+/** Devices, their enrolment and their reports, in SQL. What to decide is in `decisions.ts`. */
+export function createRegistry({ db, events, releases, now = Date.now }: RegistryDeps): Registry {
+  const find = (on: Queryable, id: string) =>
+    on.selectFrom('devices').selectAll().where('id', '=', id).executeTakeFirst();
+  const badOf = (on: Queryable, id: string) =>
+    on.selectFrom('device_bad_releases').selectAll().where('device_id', '=', id).orderBy('at').execute();
+
+  const write = async (on: Queryable, id: string, values: Partial<DeviceRow>) => {
+    await on.updateTable('devices').set(values).where('id', '=', id).execute();
+  };
+
+  return {
+    createToken: (o) => createToken(db, o, now()),
+
+    enrol: (o) =>
+      db.transaction().execute(async (trx) => {
+        const hash = hashSecret(o.secret);
+        const token = await trx.selectFrom('enrolment_tokens').selectAll().where('hash', '=', hash).executeTakeFirst();
+        const known = await find(trx, o.id);
+        const decision = decideEnrolment({ token, device: known, publicKey: o.publicKey, now: now() });
+        if ('refused' in decision || token === undefined) return 'refused' in decision ? decision : refusedToken;
+        if (decision.use > 0) {
+          // Counted in the statement itself: two devices at the same moment must not share the last use.
+          const used = await trx
+            .updateTable('enrolment_tokens')
+            .set((eb) => ({ uses_left: eb('uses_left', '-', decision.use) }))
+            .where('hash', '=', hash)
+            .where('uses_left', '>', 0)
+            .executeTakeFirst();
+          if (Number(used.numUpdatedRows) === 0) return refusedToken;
+        }
+        const device: DeviceRow = {
+          ...(known ?? blank(o.id, now())),
+          public_key: o.publicKey,
+          accepted: 1,
+          key_change_allowed: 0,
+          token_hash: hash,
+          channel: token.channel ?? known?.channel ?? null,
+          repository: token.repository,
+          hardware_id: o.hardwareId ?? known?.hardware_id ?? null,
+        };
+        await upsert(trx, device);
+        if (decision.use > 0) await events.append('device.enrolled', { device: o.id, channel: device.channel }, trx);
+        return { device };
+      }),
+
+    async admit(o) {
+      const known = await find(db, o.id);
+      const decision = decideAdmission({ device: known, publicKey: o.publicKey, policy: o.policy });
+      if (decision === 'known' && known !== undefined) return { device: known };
+      if (typeof decision === 'object') return decision;
+      return db.transaction().execute(async (trx) => {
+        const accepted = decision === 'create-pending' ? 0 : 1;
+        const device: DeviceRow =
+          known === undefined
+            ? { ...blank(o.id, now()), public_key: o.publicKey, accepted }
+            : { ...known, public_key: o.publicKey, key_change_allowed: 0 };
+        if (known === undefined) {
+          // Several of its requests arrive at once: the first makes the row.
+          await trx
+            .insertInto('devices')
+            .values(device)
+            .onConflict((conflict) => conflict.column('id').doNothing())
+            .execute();
+        } else {
+          await write(trx, o.id, { public_key: o.publicKey, key_change_allowed: 0 });
+        }
+        const type = known === undefined ? 'device.created' : 'device.key-changed';
+        await events.append(type, { device: o.id, accepted: device.accepted === 1 }, trx);
+        return { device };
+      });
+    },
+
+    async checkIn(id, seen) {
+      await write(db, id, {
+        last_seen: now(),
+        ...(seen.commit === undefined ? {} : { current_commit: seen.commit }),
+        ...(seen.target === undefined ? {} : { current_target: storableText(seen.target, 256) }),
+      });
+    },
+
+    async report(id, report) {
+      const reason = report.reason == null ? null : storableText(report.reason);
+      const bad = releaseFailed(report);
+      await db.transaction().execute(async (trx) => {
+        const before = await find(trx, id);
+        await write(trx, id, {
+          state: report.state,
+          reason,
+          release: report.release ?? null,
+          rolled_back_from: report.from ?? null,
+          last_seen: now(),
+        });
+        if (bad !== null) {
+          await trx
+            .insertInto('device_bad_releases')
+            .values({ device_id: id, commit: bad, reason, at: now() })
+            .onConflict((conflict) => conflict.columns(['device_id', 'commit']).doNothing())
+            .execute();
+        }
+        // Polling devices say "checking" and "idle" for ever; only news is worth an event.
+        const news = before?.state !== report.state || before.release !== (report.release ?? null);
+        if (news && report.state !== 'checking') {
+          const data = { device: id, state: report.state, release: report.release, from: report.from, reason };
+          await events.append('device.state', data, trx);
+        }
+      });
+    },
+
+    async addEvents(id, received) {
+      if (received.length === 0) return 0;
+      return db.transaction().execute(async (trx) => {
+        const last = await trx
+          .selectFrom('device_events')
+          .select((eb) => eb.fn.max('position').as('position'))
+          .where('device_id', '=', id)
+          .executeTakeFirst();
+        let position = last?.position ?? 0;
+        const before = position;
+        for (const event of received) {
+          const result = await trx
+            .insertInto('device_events')
+            .values({
+              device_id: id,
+              id: event.id,
+              type: event.type,
+              device_time: event.deviceTime,
+              received_at: now(),
+              position: position + 1,
+              correlation_id: event.correlationId,
+              target: event.target,
+              success: event.success === null ? null : Number(event.success),
+              details: event.details,
+            })
+            .onConflict((conflict) => conflict.columns(['device_id', 'id']).doNothing())
+            .executeTakeFirst();
+          if (Number(result.numInsertedOrUpdatedRows ?? 0) > 0) position += 1;
+        }
+        await trx
+          .deleteFrom('device_events')
+          .where('device_id', '=', id)
+          .where('position', '<=', position - EVENTS_KEPT)
+          .execute();
+        return position - before;
+      });
+    },
+
+    async putInventory(id, kind, body) {
+      const row = { device_id: id, kind, body: body.replaceAll('\0', '\uFFFD'), updated_at: now() };
+      await db
+        .insertInto('device_inventory')
+        .values(row)
+        .onConflict((conflict) => conflict.columns(['device_id', 'kind']).doUpdateSet(row))
+        .execute();
+    },
+
+    async offer(device, channel) {
+      const current = await releases.current(device.repository, channel);
+      const bad = new Set((await badOf(db, device.id)).map((row) => row.commit));
+      const history =
+        current !== null && bad.has(current.commit) ? await channelHistory(db, device.repository, channel) : [];
+      return decideOffer({ current: current?.commit ?? null, history, bad, running: device.current_commit });
+    },
+
+    async noteOffer(id, commit) {
+      await write(db, id, { offered_commit: commit });
+    },
+
+    list: () => db.selectFrom('devices').selectAll().orderBy('id').execute(),
+    get: async (id) => (await find(db, id)) ?? null,
+    badReleases: (id) =>
+      id === undefined ? db.selectFrom('device_bad_releases').selectAll().orderBy('at').execute() : badOf(db, id),
+    recentEvents: (id, limit) =>
+      db
+        .selectFrom('device_events')
+        .selectAll()
+        .where('device_id', '=', id)
+        .orderBy('position', 'desc')
+        .limit(limit)
+        .execute(),
+    async inventory(id) {
+      const rows = await db
+        .selectFrom('device_inventory')
+        .select(['kind', 'body'])
+        .where('device_id', '=', id)
+        .orderBy('kind')
+        .execute();
+      return Object.fromEntries(rows.map((row) => [row.kind, row.body]));
+    },
+
+    patch: (id, patch) =>
+      db.transaction().execute(async (trx) => {
+        if ((await find(trx, id)) === undefined) return false;
+        const values: Partial<DeviceRow> = {
+          ...(patch.accepted === undefined ? {} : { accepted: Number(patch.accepted) }),
+          ...(patch.channel === undefined ? {} : { channel: patch.channel }),
+          ...(patch.repository === undefined ? {} : { repository: patch.repository }),
+          ...(patch.allowKeyChange === undefined ? {} : { key_change_allowed: Number(patch.allowKeyChange) }),
+        };
+        if (Object.keys(values).length > 0) await write(trx, id, values);
+        for (const commit of patch.forgive ?? []) {
+          await trx
+            .deleteFrom('device_bad_releases')
+            .where('device_id', '=', id)
+            .where('commit', '=', commit)
+            .execute();
+        }
+        await events.append('device.changed', { device: id, ...patch }, trx);
+        return true;
+      }),
+
+    remove: (id) =>
+      db.transaction().execute(async (trx) => {
+        for (const table of ['device_bad_releases', 'device_events', 'device_inventory'] as const) {
+          await trx.deleteFrom(table).where('device_id', '=', id).execute();
+        }
+        const gone = await trx.deleteFrom('devices').where('id', '=', id).executeTakeFirst();
+        if (Number(gone.numDeletedRows) === 0) return false;
+        await events.append('device.removed', { device: id }, trx);
+        return true;
+      }),
+  };
+}
+
+const refusedToken: Refusal = { refused: 'token-invalid' };
+
+function blank(id: string, now: number): DeviceRow {
+  return {
+    id,
+    public_key: '',
+    accepted: 0,
+    key_change_allowed: 0,
+    token_hash: null,
+    channel: null,
+    repository: DEFAULT_REPOSITORY,
+    hardware_id: null,
+    state: '',
+    reason: null,
+    release: null,
+    rolled_back_from: null,
+    current_commit: null,
+    current_target: null,
+    offered_commit: null,
+    last_seen: null,
+    created_at: now,
+  };
+}
+
+async function upsert(on: Queryable, device: DeviceRow): Promise<void> {
+  const { id: _, ...values } = device;
+  await on
+    .insertInto('devices')
+    .values(device)
+    .onConflict((conflict) => conflict.column('id').doUpdateSet(values))
+    .execute();
+}

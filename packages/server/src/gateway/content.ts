@@ -1,0 +1,94 @@
+import { access } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import { repositoryHandler } from '@treeline/ostree';
+import { Name, RefName } from '../api/schema.ts';
+import type { DeviceRow } from '../devices/tables.ts';
+import { GatewayRefusal, sendEmpty } from './exchange.ts';
+import type { GatewayDeps } from './gateway.ts';
+
+type Handler = ReturnType<typeof repositoryHandler>;
+
+const REF_PREFIX = '/refs/heads/';
+
+/**
+ * `/ostree/*`: the published repository that a device follows, with one difference to the repository's own address:
+ * a ref resolves to what *this device* should run. There is no summary here, which would say otherwise.
+ */
+export function createContent(deps: GatewayDeps): {
+  serve(device: DeviceRow, req: IncomingMessage, res: ServerResponse, path: string): Promise<void>;
+} {
+  const handlers = new Map<string, Handler>();
+  const handlerOf = (repository: string): Handler => {
+    const known = handlers.get(repository);
+    if (known !== undefined) return known;
+    if (!Name.safeParse(repository).success) throw notThere(`repository ${repository}`);
+    const handler = repositoryHandler(join(deps.reposDir, repository));
+    handlers.set(repository, handler);
+    return handler;
+  };
+
+  const serveRef = async (device: DeviceRow, res: ServerResponse, encoded: string) => {
+    const channel = decoded(encoded);
+    if (channel === null || !RefName.safeParse(channel).success) throw notThere('that ref');
+    if (device.channel !== null && device.channel !== channel) {
+      throw new GatewayRefusal(
+        404,
+        'other-channel',
+        `device "${device.id}" follows ${device.channel}, not ${channel}`,
+        'An operator can change the channel that it follows.',
+      );
+    }
+    const commit = await deps.registry.offer(device, channel);
+    if (commit === null || !(await holdsCommit(deps.reposDir, device.repository, commit))) {
+      throw notThere(`a release for this device on ${channel}`);
+    }
+    if (device.offered_commit !== commit) await deps.registry.noteOffer(device.id, commit);
+    const body = `${commit}\n`;
+    res.writeHead(200, {
+      'content-type': 'text/plain',
+      'content-length': body.length,
+      'cache-control': 'no-store',
+    });
+    res.end(res.req.method === 'HEAD' ? undefined : body);
+  };
+
+  return {
+    async serve(device, req, res, path) {
+      if (req.method === 'POST' && path === '/download-urls') {
+        req.resume();
+        sendEmpty(res);
+        return;
+      }
+      if (req.method !== 'GET' && req.method !== 'HEAD') {
+        throw new GatewayRefusal(405, 'method-not-allowed', `${req.method} is not possible here`);
+      }
+      if (path.startsWith(REF_PREFIX)) return serveRef(device, res, path.slice(REF_PREFIX.length));
+      // Everything that names what the repository as a whole has (summary, other refs, deltas' index) stays hidden.
+      if (path !== '/config' && !path.startsWith('/objects/') && !path.startsWith('/deltas/')) throw notThere(path);
+      await handlerOf(device.repository)(req, res, path);
+    },
+  };
+}
+
+function notThere(what: string): GatewayRefusal {
+  return new GatewayRefusal(404, 'not-found', `there is no ${what} here`);
+}
+
+function decoded(text: string): string | null {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
+}
+
+/** A release that was pruned from the repository must not be offered: the pull would fail half-way. */
+async function holdsCommit(reposDir: string, repository: string, commit: string): Promise<boolean> {
+  try {
+    await access(join(reposDir, repository, 'objects', commit.slice(0, 2), `${commit.slice(2)}.commit`));
+    return true;
+  } catch {
+    return false;
+  }
+}
