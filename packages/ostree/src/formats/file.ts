@@ -1,0 +1,135 @@
+import { OstreeError } from '../errors.ts';
+import type { Xattr } from '../fs/syscalls.ts';
+import { decode } from '../gvariant/decode.ts';
+import { encode } from '../gvariant/encode.ts';
+import { S_IFLNK, S_IFMT, S_IFREG } from './mode.ts';
+
+/** Everything about a file but its content. A symlink's target is here, and it has no content. */
+export interface FileHeader {
+  uid: number;
+  gid: number;
+  /** st_mode: type and permissions. */
+  mode: number;
+  /** Target of a symlink; empty for a regular file. */
+  symlinkTarget: string;
+  xattrs: readonly Xattr[];
+}
+
+/** `OSTREE_FILE_HEADER_GVARIANT_FORMAT`: uid gid mode rdev symlink-target xattrs; integers big-endian. */
+const FILE_FORMAT = '(uuuusa(ayay))';
+/** The header of a filez: the same after a big-endian size (`_OSTREE_ZLIB_FILE_HEADER_GVARIANT_FORMAT`). */
+const FILEZ_FORMAT = '(tuuuusa(ayay))';
+
+/** Generous for names and values of extended attributes (64 KiB in Linux), and a bound for hostile input. */
+export const MAX_HEADER_BYTES = 1024 * 1024;
+
+/**
+ * The bytes that are hashed before a file's content to make its checksum: big-endian length, four NULs, header
+ * (`_ostree_file_header_new` and `write_padding`).
+ */
+export function encodeFileHeader(header: FileHeader): Buffer {
+  return frame(fields(FILE_FORMAT, header, []), 0, header);
+}
+
+/** What a filez starts with; raw deflate of the content follows. `size` is that of the content, unpacked. */
+export function encodeFilezHeader(header: FileHeader, size: number): Buffer {
+  const framed = frame(fields(FILEZ_FORMAT, header, [0n]), 8, header);
+  framed.writeBigUInt64BE(BigInt(size), 8);
+  return framed;
+}
+
+function fields(format: string, header: FileHeader, before: bigint[]): Buffer {
+  const type = header.mode & S_IFMT;
+  if (type !== S_IFREG && type !== S_IFLNK) {
+    throw new OstreeError('unsupported', `mode 0${header.mode.toString(8)}: only files and symlinks can be stored`);
+  }
+  const xattrs = header.xattrs.map(([name, value]) => [Buffer.concat([name, Buffer.alloc(1)]), value]);
+  return encode(format, [...before, 0, 0, 0, 0, header.symlinkTarget, xattrs]);
+}
+
+function frame(variant: Buffer, at: number, header: FileHeader): Buffer {
+  variant.writeUInt32BE(header.uid, at);
+  variant.writeUInt32BE(header.gid, at + 4);
+  variant.writeUInt32BE(header.mode, at + 8);
+  const framed = Buffer.alloc(8 + variant.length);
+  framed.writeUInt32BE(variant.length, 0);
+  variant.copy(framed, 8);
+  return framed;
+}
+
+export interface FilezHeader {
+  header: FileHeader;
+  /** Size of the content, unpacked, in bytes. */
+  size: number;
+  /** Where the compressed content starts. */
+  bodyOffset: number;
+}
+
+/**
+ * Bytes that the header of a filez takes in all, from its first four bytes. Throws `corrupt` for absurd lengths,
+ * so that nobody allocates what a hostile file asks for.
+ */
+export function filezHeaderLength(start: Uint8Array, object: string): number {
+  if (start.length < 8) throw new OstreeError('corrupt', `${object}: ends at byte ${start.length}`, { object });
+  const view = Buffer.from(start.buffer, start.byteOffset, start.byteLength);
+  const length = view.readUInt32BE(0);
+  if (length > MAX_HEADER_BYTES) {
+    throw new OstreeError('corrupt', `${object}: a header of ${length} bytes at byte 0`, { object, offset: 0 });
+  }
+  if (view.readUInt32BE(4) !== 0) {
+    throw new OstreeError('corrupt', `${object}: padding that is not zero at byte 4`, { object, offset: 4 });
+  }
+  return 8 + length;
+}
+
+/** Reads the header at the start of a filez. `data` must hold at least `filezHeaderLength` bytes. */
+export function decodeFilezHeader(data: Uint8Array, object: string): FilezHeader {
+  const bodyOffset = filezHeaderLength(data, object);
+  if (data.length < bodyOffset) throw new OstreeError('corrupt', `${object}: header cut short`, { object });
+  const variant = Buffer.from(data.buffer, data.byteOffset + 8, bodyOffset - 8);
+  const [, , , , , symlinkTarget, xattrs] = decode(FILEZ_FORMAT, variant, { object }) as unknown as [
+    bigint,
+    number,
+    number,
+    number,
+    number,
+    string,
+    [Uint8Array, Uint8Array][],
+  ];
+  const size = Number(variant.readBigUInt64BE(0));
+  const header: FileHeader = {
+    uid: variant.readUInt32BE(8),
+    gid: variant.readUInt32BE(12),
+    mode: variant.readUInt32BE(16),
+    symlinkTarget,
+    xattrs: assertXattrs(xattrs, object),
+  };
+  const type = header.mode & S_IFMT;
+  const bad =
+    (type !== S_IFREG && type !== S_IFLNK) || (header.mode & ~(S_IFMT | 0o7777)) !== 0
+      ? `mode 0${header.mode.toString(8)} is neither a file's nor a symlink's`
+      : variant.readUInt32BE(20) !== 0
+        ? 'a device number'
+        : type === S_IFLNK && (size !== 0 || symlinkTarget === '')
+          ? 'a symlink with content or without target'
+          : type === S_IFREG && symlinkTarget !== ''
+            ? 'a regular file with a symlink target'
+            : !Number.isSafeInteger(size)
+              ? 'an absurd size'
+              : null;
+  if (bad) throw new OstreeError('corrupt', `${object}: ${bad} in the header at byte 8`, { object, offset: 8 });
+  return { header, size, bodyOffset };
+}
+
+/** Checks decoded xattrs and takes the NUL off their names. */
+export function assertXattrs(pairs: readonly (readonly [Uint8Array, Uint8Array])[], object: string): Xattr[] {
+  let previous: Uint8Array | undefined;
+  return pairs.map(([name, value]): Xattr => {
+    const ok = name.length > 1 && name.indexOf(0) === name.length - 1;
+    if (!ok || (previous && Buffer.compare(previous, name) >= 0)) {
+      throw new OstreeError('corrupt', `${object}: extended attributes that are unnamed or out of order`, { object });
+    }
+    previous = name;
+    return [name.subarray(0, -1), value];
+  });
+}

@@ -1,0 +1,152 @@
+import { hash } from 'node:crypto';
+import { createReadStream, existsSync } from 'node:fs';
+import { lstat, open, readFile, readlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { createInflateRaw } from 'node:zlib';
+import { OstreeError, systemCode } from '../errors.ts';
+import { type Commit, decodeCommit, type Metadata } from '../formats/commit.ts';
+import { type DirMeta, decodeDirMeta } from '../formats/dirmeta.ts';
+import { type DirTree, decodeDirTree } from '../formats/dirtree.ts';
+import { decodeFilezHeader, type FileHeader, filezHeaderLength } from '../formats/file.ts';
+import { S_IFLNK, S_IFREG } from '../formats/mode.ts';
+import { assertChecksum, type Checksum, loosePath, type ObjectType } from '../formats/object-name.ts';
+import { decode } from '../gvariant/decode.ts';
+import { fileExtension, type Repo } from './repo.ts';
+
+/** Where an object of this repository is, or would be. */
+export function objectPath(repo: Repo, type: ObjectType, checksum: Checksum): string {
+  const extension = type === 'file' ? fileExtension(repo.mode) : type;
+  return join(repo.path, 'objects', loosePath(checksum, extension));
+}
+
+export function hasObject(repo: Repo, type: ObjectType, checksum: Checksum): boolean {
+  return existsSync(objectPath(repo, type, checksum));
+}
+
+/** More than any dirtree of sane size; a client must not be made to load more than this as metadata. */
+export const MAX_METADATA_BYTES = 128 * 1024 * 1024;
+
+/**
+ * The bytes of a metadata object, checked against its name.
+ *
+ * @throws OstreeError `not-found`, or `corrupt` when the bytes are not those that the name stands for
+ */
+export async function readMetadata(
+  repo: Repo,
+  type: 'commit' | 'dirtree' | 'dirmeta',
+  checksum: Checksum,
+): Promise<Buffer> {
+  assertChecksum(checksum);
+  const data = await readObjectFile(objectPath(repo, type, checksum), `${checksum}.${type}`, repo);
+  assertHash(data, checksum, type);
+  return data;
+}
+
+async function readObjectFile(path: string, object: string, repo: Repo): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    if (systemCode(cause) === 'ENOENT') {
+      throw new OstreeError('not-found', `${repo.path}: no object ${object}`, { object, cause });
+    }
+    throw new OstreeError('io', `${path}: ${(cause as Error).message}`, { object, cause });
+  }
+}
+
+/** Throws `corrupt` unless these bytes have this SHA-256. */
+export function assertHash(data: Uint8Array, checksum: Checksum, type: ObjectType): void {
+  const actual = hash('sha256', data);
+  if (actual !== checksum) {
+    const object = `${checksum}.${type}`;
+    throw new OstreeError('corrupt', `${object}: its ${data.length} bytes have the checksum ${actual}`, {
+      object,
+      offset: 0,
+    });
+  }
+}
+
+export async function readCommit(repo: Repo, checksum: Checksum): Promise<Commit> {
+  return decodeCommit(await readMetadata(repo, 'commit', checksum), `${checksum}.commit`);
+}
+
+export async function readDirTree(repo: Repo, checksum: Checksum): Promise<DirTree> {
+  return decodeDirTree(await readMetadata(repo, 'dirtree', checksum), `${checksum}.dirtree`);
+}
+
+export async function readDirMeta(repo: Repo, checksum: Checksum): Promise<DirMeta> {
+  return decodeDirMeta(await readMetadata(repo, 'dirmeta', checksum), `${checksum}.dirmeta`);
+}
+
+/** Metadata about a commit that is no part of it, such as signatures; null when there is none. */
+export async function readDetachedMetadata(repo: Repo, commit: Checksum): Promise<Metadata | null> {
+  try {
+    const data = await readFile(objectPath(repo, 'commitmeta', assertChecksum(commit)));
+    return decode('a{sv}', data, { object: `${commit}.commitmeta` }) as unknown as Metadata;
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+export interface StoredFile {
+  header: FileHeader;
+  /** Bytes of content. */
+  size: number;
+  /** The content; empty for a symlink. Not checked against the checksum: see fsck. */
+  content(): Readable;
+}
+
+/** Opens a content object. Throws `not-found` or `corrupt`. */
+export async function readFileObject(repo: Repo, checksum: Checksum): Promise<StoredFile> {
+  assertChecksum(checksum);
+  const path = objectPath(repo, 'file', checksum);
+  try {
+    return await (repo.mode === 'archive' ? readFilez(path, checksum) : readBare(path));
+  } catch (cause) {
+    if (systemCode(cause) !== 'ENOENT') throw cause;
+    const object = `${checksum}.file`;
+    throw new OstreeError('not-found', `${repo.path}: no object ${object}`, { object, cause });
+  }
+}
+
+async function readFilez(path: string, checksum: Checksum): Promise<StoredFile> {
+  const object = `${checksum}.filez`;
+  const handle = await open(path);
+  try {
+    const start = Buffer.alloc(4096);
+    const { bytesRead } = await handle.read(start, 0, start.length, 0);
+    let data = start.subarray(0, bytesRead);
+    const length = filezHeaderLength(data, object);
+    if (length > data.length) {
+      data = Buffer.alloc(length);
+      const more = await handle.read(data, 0, length, 0);
+      data = data.subarray(0, more.bytesRead);
+    }
+    const { header, size, bodyOffset } = decodeFilezHeader(data, object);
+    const content = (): Readable => {
+      if ((header.mode & S_IFLNK) === S_IFLNK) return Readable.from([]);
+      const source = createReadStream(path, { start: bodyOffset });
+      const inflate = createInflateRaw();
+      source.on('error', (error) => inflate.destroy(error));
+      inflate.on('close', () => source.destroy());
+      return source.pipe(inflate);
+    };
+    return { header, size, content };
+  } finally {
+    await handle.close();
+  }
+}
+
+async function readBare(path: string): Promise<StoredFile> {
+  const stats = await lstat(path);
+  const link = stats.isSymbolicLink();
+  const header: FileHeader = {
+    uid: 0,
+    gid: 0,
+    mode: link ? S_IFLNK | 0o777 : S_IFREG | (stats.mode & 0o7777),
+    symlinkTarget: link ? await readlink(path) : '',
+    xattrs: [],
+  };
+  return { header, size: link ? 0 : stats.size, content: () => (link ? Readable.from([]) : createReadStream(path)) };
+}

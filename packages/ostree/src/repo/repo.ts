@@ -1,0 +1,110 @@
+import { mkdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { OstreeError, systemCode } from '../errors.ts';
+import { formatKeyFile, type KeyFile, parseKeyFile } from '../formats/keyfile.ts';
+import { writeFileDurably } from '../fs/durable.ts';
+
+/** The repository modes that this library reads and writes. */
+export type RepoMode = 'archive' | 'bare-user-only';
+
+/** An open repository. It holds no file open, so there is nothing to close. */
+export interface Repo {
+  /** The folder that holds `config`, `objects` and `refs`. */
+  readonly path: string;
+  readonly mode: RepoMode;
+  readonly config: KeyFile;
+  /** Whether a transaction flushes to disk before it is acknowledged (`core.fsync`). */
+  readonly fsync: boolean;
+}
+
+export interface CreateRepoOptions {
+  /** Default `archive`: what is served over HTTP, and keeps every attribute. */
+  mode?: RepoMode;
+}
+
+const FOLDERS = ['tmp/cache', 'extensions', 'state', 'refs/heads', 'refs/mirrors', 'refs/remotes', 'objects'];
+
+/**
+ * Makes a repository, or opens it when it is one already and of the same mode.
+ *
+ * @throws OstreeError `exists` when there is a repository of another mode
+ */
+export async function createRepo(path: string, options: CreateRepoOptions = {}): Promise<Repo> {
+  const mode = options.mode ?? 'archive';
+  const existing = await readConfig(path);
+  if (existing) {
+    const repo = openConfigured(path, existing);
+    if (repo.mode !== mode) {
+      throw new OstreeError('exists', `${path} is already a repository, of mode ${repo.mode}`, {
+        hint: `Choose another folder, or use it as ${repo.mode}.`,
+      });
+    }
+    return repo;
+  }
+  for (const folder of FOLDERS) await mkdir(join(path, folder), { recursive: true });
+  const core = new Map([
+    ['repo_version', '1'],
+    // libostree's name on disk for the mode that everybody calls archive
+    ['mode', mode === 'archive' ? 'archive-z2' : mode],
+  ]);
+  const config: KeyFile = new Map([['core', core]]);
+  // Last: a folder without a config is not a repository yet, so a crash before this leaves nothing half-made.
+  await writeFileDurably(join(path, 'config'), formatKeyFile(config));
+  return openConfigured(path, config);
+}
+
+/**
+ * Opens a repository.
+ *
+ * @throws OstreeError `not-found` when the folder is none, `unsupported` for a mode that this library does not
+ *   handle, `invalid` for a malformed config
+ */
+export async function openRepo(path: string): Promise<Repo> {
+  const config = await readConfig(path);
+  if (config) return openConfigured(path, config);
+  const isFolder = await stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  throw new OstreeError('not-found', `${path}: not an OSTree repository${isFolder ? ' (no config)' : ' (no such folder)'}`, {
+    hint: 'Name a repository folder, or make one with `treeline repo init`.',
+  });
+}
+
+async function readConfig(path: string): Promise<KeyFile | null> {
+  const file = join(path, 'config');
+  try {
+    return parseKeyFile(await readFile(file, 'utf8'), file);
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === 'ENOENT' || code === 'ENOTDIR') return null;
+    throw error;
+  }
+}
+
+function openConfigured(path: string, config: KeyFile): Repo {
+  const core = config.get('core');
+  const version = core?.get('repo_version');
+  if (version !== '1') {
+    throw new OstreeError('unsupported', `${path}/config: repo_version is ${version ?? 'missing'}, not 1`);
+  }
+  return { path, mode: repoMode(core?.get('mode') ?? 'bare', path), config, fsync: core?.get('fsync') !== 'false' };
+}
+
+function repoMode(name: string, path: string): RepoMode {
+  if (name === 'archive' || name === 'archive-z2') return 'archive';
+  if (name === 'bare-user-only') return name;
+  throw new OstreeError('unsupported', `${path}: repositories of mode ${name} are not supported`, {
+    hint: 'Supported are archive and bare-user-only.',
+  });
+}
+
+/** Saves a changed config. The repository must be opened again to see it. */
+export async function writeConfig(repo: Repo, config: KeyFile): Promise<void> {
+  await writeFileDurably(join(repo.path, 'config'), formatKeyFile(config));
+}
+
+/** The file extension of content objects in a repository of this mode. */
+export function fileExtension(mode: RepoMode): 'file' | 'filez' {
+  return mode === 'archive' ? 'filez' : 'file';
+}

@@ -1,0 +1,414 @@
+import { hash, randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  createWriteStream,
+  existsSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PassThrough, type Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { systemCode } from '../errors.ts';
+import { type Commit, decodeCommit, encodeCommit, type Metadata } from '../formats/commit.ts';
+import { type DirMeta, decodeDirMeta, encodeDirMeta } from '../formats/dirmeta.ts';
+import { type DirTree, decodeDirTree, encodeDirTree } from '../formats/dirtree.ts';
+import { encodeFilezHeader, type FileHeader } from '../formats/file.ts';
+import { S_IFDIR, S_IFREG } from '../formats/mode.ts';
+import { type Checksum, loosePath, type ObjectType, type Tree } from '../formats/object-name.ts';
+import { hasSyncFilesystem, syncFilesystem, tryHold } from '../fs/syscalls.ts';
+import { encode, type Value } from '../gvariant/encode.ts';
+import { pool } from '../work/pool.ts';
+import type { Task, TaskResults } from '../work/task.ts';
+import { changed, type FileToStore, type ObjectTarget, type StoredObject, WHOLE_FILE_BYTES } from '../work/store-file.ts';
+import { lockRepo } from './lock.ts';
+import { assertHash, hasObject } from './objects.ts';
+import { fileExtension, type Repo } from './repo.ts';
+import { refPath, setRef } from './refs.ts';
+
+export interface TransactionOptions {
+  signal?: AbortSignal;
+}
+
+/** What a transaction has done so far. */
+export interface TransactionStats {
+  /** Metadata and content objects that the repository had, and those that are new. */
+  metadataTotal: number;
+  metadataWritten: number;
+  contentTotal: number;
+  contentWritten: number;
+  /** Bytes of new content as stored. */
+  contentBytesWritten: number;
+}
+
+/**
+ * Runs `work` in a transaction. What it writes is staged apart; when it returns, everything is flushed to disk
+ * once, moved into place (content before folders before commits, so that whatever is there has its parts), and
+ * then the refs are set. When it throws, the repository is as it was.
+ */
+export async function withTransaction<T>(
+  repo: Repo,
+  work: (transaction: Transaction) => Promise<T>,
+  options: TransactionOptions = {},
+): Promise<T> {
+  const unlock = await lockRepo(repo, 'shared', options.signal);
+  try {
+    const transaction = await Transaction.begin(repo, options.signal);
+    try {
+      const result = await work(transaction);
+      await transaction.commit();
+      return result;
+    } finally {
+      await transaction.end();
+    }
+  } finally {
+    unlock();
+  }
+}
+
+/** Staging folders are `tmp/treeline-<random>`; the process that works in one holds its `.held`. */
+const STAGING = /^treeline-[0-9a-f]{16}$/;
+const HELD = '.held';
+
+/** From this many objects on one syncfs is cheaper than an fsync each. */
+const SYNCFS_OBJECTS = 32;
+
+/** Compressed pieces of a large file: long enough that restarting deflate costs nothing in size. */
+const PIECE_BYTES = 4 * 1024 * 1024;
+
+export class Transaction {
+  readonly repo: Repo;
+  readonly signal: AbortSignal | undefined;
+  readonly stats: TransactionStats = {
+    metadataTotal: 0,
+    metadataWritten: 0,
+    contentTotal: 0,
+    contentWritten: 0,
+    contentBytesWritten: 0,
+  };
+  readonly #target: ObjectTarget;
+  readonly #held: number;
+  readonly #refs = new Map<string, Checksum | null>();
+  /** Metadata staged in this transaction. Content is looked up in the staging folder, where workers put it. */
+  readonly #staged = new Set<string>();
+  readonly #running = new Set<Promise<unknown>>();
+  #temporaries = 0;
+
+  private constructor(repo: Repo, staging: string, held: number, signal: AbortSignal | undefined) {
+    this.repo = repo;
+    this.signal = signal;
+    this.#held = held;
+    const level = Number(repo.config.get('archive')?.get('zlib-level') ?? 6);
+    this.#target = { mode: repo.mode, objects: join(repo.path, 'objects'), staging, level };
+  }
+
+  /** @internal Use withTransaction. */
+  static async begin(repo: Repo, signal?: AbortSignal): Promise<Transaction> {
+    await removeAbandoned(repo);
+    const staging = join(repo.path, 'tmp', `treeline-${randomBytes(8).toString('hex')}`);
+    await mkdir(staging, { recursive: true });
+    const held = openSync(join(staging, HELD), 'w');
+    tryHold(held);
+    return new Transaction(repo, staging, held, signal);
+  }
+
+  /** The folder in which this transaction may make temporary files; they are gone when it ends. */
+  temporaryPath(): string {
+    return join(this.#target.staging, `.temporary-${this.#temporaries++}`);
+  }
+
+  /** Whether an object is in the repository or staged. */
+  has(type: ObjectType, checksum: Checksum): boolean {
+    if (this.#staged.has(`${checksum}.${type}`)) return true;
+    if (hasObject(this.repo, type, checksum)) return true;
+    return type === 'file' && existsSync(join(this.#target.staging, `${checksum}.${fileExtension(this.repo.mode)}`));
+  }
+
+  /** Path at which a staged or stored object can be read now, or null. */
+  locate(type: ObjectType, checksum: Checksum): string | null {
+    const name = `${checksum}.${type === 'file' ? fileExtension(this.repo.mode) : type}`;
+    const staged = join(this.#target.staging, name);
+    if (lstatSync(staged, { throwIfNoEntry: false })) return staged;
+    const stored = join(this.repo.path, 'objects', loosePath(checksum, name.slice(65)));
+    return lstatSync(stored, { throwIfNoEntry: false }) ? stored : null;
+  }
+
+  #stageMetadata(type: ObjectType, data: Uint8Array, checksum: Checksum): void {
+    this.stats.metadataTotal++;
+    if (this.has(type, checksum)) return;
+    writeFileSync(join(this.#target.staging, `${checksum}.${type}`), data, { mode: 0o644 });
+    this.#staged.add(`${checksum}.${type}`);
+    this.stats.metadataWritten++;
+  }
+
+  writeDirTree(tree: DirTree): Checksum {
+    const data = encodeDirTree(tree);
+    const checksum = hash('sha256', data);
+    this.#stageMetadata('dirtree', data, checksum);
+    return checksum;
+  }
+
+  writeDirMeta(meta: DirMeta): Checksum {
+    const data = encodeDirMeta(meta);
+    const checksum = hash('sha256', data);
+    this.#stageMetadata('dirmeta', data, checksum);
+    return checksum;
+  }
+
+  /** Writes a commit object. Its tree must be whole; that is not checked here. */
+  writeCommitObject(commit: Commit): Checksum {
+    const data = encodeCommit(commit);
+    const checksum = hash('sha256', data);
+    this.#stageMetadata('commit', data, checksum);
+    return checksum;
+  }
+
+  /** Sets the detached metadata of a commit, replacing what there was. */
+  writeDetachedMetadata(commit: Checksum, metadata: Metadata): void {
+    const data = encode('a{sv}', metadata as unknown as Value);
+    writeFileSync(join(this.#target.staging, `${commit}.commitmeta`), data, { mode: 0o644 });
+    this.#staged.add(`${commit}.commitmeta`);
+  }
+
+  /**
+   * Takes in a metadata object from elsewhere after checking bytes and structure.
+   *
+   * @throws OstreeError `corrupt`
+   */
+  importMetadata(type: 'commit' | 'dirtree' | 'dirmeta', checksum: Checksum, data: Uint8Array): void {
+    assertHash(data, checksum, type);
+    const object = `${checksum}.${type}`;
+    if (type === 'commit') decodeCommit(data, object);
+    else if (type === 'dirtree') decodeDirTree(data, object);
+    else decodeDirMeta(data, object);
+    this.#stageMetadata(type, data, checksum);
+  }
+
+  /** Takes in content objects that were received as filez, checked by a worker. Throws `corrupt`. */
+  async importFilez(objects: { checksum: Checksum; data: Uint8Array }[]): Promise<StoredObject[]> {
+    const cost = objects.reduce((sum, { data }) => sum + data.length, 0) + objects.length * FILE_COST;
+    return this.#count(await this.#run({ kind: 'import-filez', target: this.#target, objects }, cost));
+  }
+
+  /** Takes in one content object of any size that was received into a file. The file is gone afterwards. */
+  async importFilezFile(checksum: Checksum, path: string): Promise<StoredObject> {
+    const cost = statSync(path).size;
+    const stored = await this.#run({ kind: 'import-filez-file', target: this.#target, checksum, path }, cost);
+    return this.#count([stored])[0]!;
+  }
+
+  /** Stores files of a folder, hashed and compressed by workers; a few at a time, please. */
+  async storeFiles(files: FileToStore[]): Promise<(StoredObject & { header: FileHeader })[]> {
+    const cost = files.reduce((sum, file) => sum + file.size, 0) + files.length * FILE_COST;
+    const stored = await this.#run({ kind: 'store-files', target: this.#target, files }, cost);
+    for (const [index, object] of stored.entries()) {
+      if (object.deferred) object.written = await this.#storeLarge(files[index]!.path, object.header, object);
+    }
+    return this.#count(stored);
+  }
+
+  /** Gives a task to the workers and remembers that it is under way: staging must outlive it. */
+  #run<K extends Task['kind']>(task: Extract<Task, { kind: K }>, cost: number): Promise<TaskResults[K]> {
+    const promise = pool.run(task, cost);
+    this.#running.add(promise);
+    const done = () => void this.#running.delete(promise);
+    promise.then(done, done);
+    return promise;
+  }
+
+  /** Counts a content object that was found in the repository without reading the file again. */
+  countKnown(): void {
+    this.stats.contentTotal++;
+  }
+
+  #count<T extends StoredObject>(stored: T[]): T[] {
+    for (const { written } of stored) {
+      this.stats.contentTotal++;
+      if (written > 0) this.stats.contentWritten++;
+      this.stats.contentBytesWritten += written;
+    }
+    return stored;
+  }
+
+  /** Compresses a large file with every core and stages it. Returns the bytes written. */
+  async #storeLarge(path: string, header: FileHeader, object: StoredObject): Promise<number> {
+    const { checksum, size } = object;
+    const before = statSync(path);
+    if (this.repo.mode === 'archive') {
+      const staged = join(this.#target.staging, `${checksum}.filez`);
+      const out = createWriteStream(staged, { flags: 'w', mode: 0o644 });
+      await pipeline(this.#filezParts(path, header, size), out);
+      assertUnchanged(path, before);
+      return out.bytesWritten;
+    }
+    const { mode } = header;
+    await this.#run({ kind: 'stage-copy', target: this.#target, checksum, path, mode }, size);
+    assertUnchanged(path, before);
+    return size;
+  }
+
+  async *#filezParts(path: string, header: FileHeader, size: number): AsyncGenerator<Uint8Array> {
+    yield encodeFilezHeader(header, size);
+    const ahead: Promise<Uint8Array>[] = [];
+    let offset = 0;
+    for (;;) {
+      // Two pieces a core are under way at most: that, not the size of the file, is what is held in memory.
+      while (offset < size && ahead.length < 2 * pool.size) {
+        const length = Math.min(PIECE_BYTES, size - offset);
+        const piece = { path, offset, length, last: offset + length === size, level: this.#target.level };
+        const promise = this.#run({ kind: 'deflate-piece', piece }, length);
+        promise.catch(() => {}); // looked at below, in order
+        ahead.push(promise);
+        offset += length;
+      }
+      const next = ahead.shift();
+      if (!next) return;
+      this.signal?.throwIfAborted();
+      yield await next;
+    }
+  }
+
+  /**
+   * Stores content from memory or a stream. A stream is spooled to a temporary file, so that it can be hashed
+   * before it is compressed.
+   */
+  async writeFile(header: FileHeader, content: Uint8Array | Readable): Promise<StoredObject> {
+    if (content instanceof Uint8Array && content.length <= WHOLE_FILE_BYTES) {
+      const buffers = [{ header, content }];
+      const cost = content.length + FILE_COST;
+      return this.#count(await this.#run({ kind: 'store-buffers', target: this.#target, buffers }, cost))[0]!;
+    }
+    const path = this.temporaryPath();
+    const source = content instanceof Uint8Array ? new PassThrough().end(content) : content;
+    await pipeline(source, createWriteStream(path, { flags: 'wx', mode: 0o600 }), { signal: this.signal });
+    try {
+      const { size } = statSync(path);
+      const file = { path, uid: header.uid, gid: header.gid, mode: header.mode, size, xattrs: header.xattrs };
+      return (await this.storeFiles([file]))[0]!;
+    } finally {
+      rmSync(path, { force: true });
+    }
+  }
+
+  /** The tree of a folder without entries, owned by root and 0755: where a composition starts. */
+  emptyTree(): Tree {
+    return {
+      contents: this.writeDirTree({ files: new Map(), dirs: new Map() }),
+      meta: this.writeDirMeta({ uid: 0, gid: 0, mode: S_IFDIR | 0o755, xattrs: [] }),
+    };
+  }
+
+  /** Sets or deletes a ref when the transaction commits. Throws `invalid` for a bad name at once. */
+  setRef(name: string, commit: Checksum | null): void {
+    refPath(this.repo, name);
+    this.#refs.set(name, commit);
+  }
+
+  /**
+   * Makes what is staged durable and visible now, without its refs. A long pull calls this now and then, so that
+   * an interruption loses little. Nothing may be being written meanwhile.
+   */
+  async flush(): Promise<void> {
+    const names = (await readdir(this.#target.staging)).filter((name) => OBJECT_NAME.test(name));
+    if (names.length === 0) return;
+    const sync = this.repo.fsync;
+    const many = names.length >= SYNCFS_OBJECTS && hasSyncFilesystem();
+    if (sync) {
+      if (many) syncFilesystem(this.#held);
+      else for (const name of names) syncPath(join(this.#target.staging, name));
+    }
+    // What an object needs is in place before the object is.
+    names.sort((a, b) => RANK[extensionOf(a)]! - RANK[extensionOf(b)]!);
+    const folders = new Set<string>();
+    for (const name of names) {
+      const to = join(this.#target.objects, loosePath(name.slice(0, 64), extensionOf(name)));
+      const folder = join(this.#target.objects, name.slice(0, 2));
+      if (!folders.has(folder)) mkdirSync(folder, { recursive: true });
+      folders.add(folder);
+      renameSync(join(this.#target.staging, name), to);
+    }
+    if (sync) {
+      if (many) syncFilesystem(this.#held);
+      else for (const folder of [...folders, this.#target.objects]) syncPath(folder);
+    }
+    this.#staged.clear();
+  }
+
+  /** @internal Use withTransaction. */
+  async commit(): Promise<void> {
+    this.signal?.throwIfAborted();
+    await this.flush();
+    for (const [name, commit] of this.#refs) await setRef(this.repo, name, commit);
+  }
+
+  /** @internal Use withTransaction. */
+  async end(): Promise<void> {
+    await Promise.allSettled(this.#running);
+    await rm(this.#target.staging, { recursive: true, force: true });
+    closeSync(this.#held);
+  }
+}
+
+/** A small file costs about as much as this many bytes of a large one: opening, looking up, creating. */
+export const FILE_COST = 4096;
+
+const OBJECT_NAME = /^[0-9a-f]{64}\.(filez|file|dirmeta|dirtree|commitmeta|commit)$/;
+const RANK: Record<string, number> = { filez: 0, file: 0, dirmeta: 1, dirtree: 2, commitmeta: 3, commit: 4 };
+
+function extensionOf(name: string): string {
+  return name.slice(65);
+}
+
+function syncPath(path: string): void {
+  if (lstatSync(path).isSymbolicLink()) return; // lives in its folder's entry and inode; the folder is synced
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function assertUnchanged(path: string, before: import('node:fs').Stats): void {
+  const after = statSync(path);
+  if (after.size !== before.size || after.mtimeMs !== before.mtimeMs || after.ctimeMs !== before.ctimeMs) {
+    throw changed(path);
+  }
+}
+
+/** Removes staging folders whose process is gone (killed, or the machine went down). */
+async function removeAbandoned(repo: Repo): Promise<void> {
+  const folder = join(repo.path, 'tmp');
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names) {
+    if (!STAGING.test(name)) continue;
+    let fd: number;
+    try {
+      fd = openSync(join(folder, name, HELD), 'r');
+    } catch (error) {
+      // No lock file: its owner is just making it, or just removing the folder. The next transaction will see.
+      if (systemCode(error) === 'ENOENT') await removeIfOld(join(folder, name));
+      continue;
+    }
+    const abandoned = tryHold(fd);
+    if (abandoned) await rm(join(folder, name), { recursive: true, force: true });
+    closeSync(fd);
+  }
+}
+
+async function removeIfOld(path: string): Promise<void> {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats && Date.now() - stats.mtimeMs > 3_600_000) await rm(path, { recursive: true, force: true });
+}
+
+/** Regular file, root:root, 0644: for content that has no file to take attributes from. */
+export function plainFileHeader(permissions = 0o644): FileHeader {
+  return { uid: 0, gid: 0, mode: S_IFREG | permissions, symlinkTarget: '', xattrs: [] };
+}

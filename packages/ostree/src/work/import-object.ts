@@ -1,0 +1,171 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, createWriteStream, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PassThrough, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createInflateRaw, inflateRawSync } from 'node:zlib';
+import { OstreeError } from '../errors.ts';
+import { decodeFilezHeader, encodeFileHeader, type FilezHeader, filezHeaderLength } from '../formats/file.ts';
+import { S_IFLNK, S_IFMT } from '../formats/mode.ts';
+import type { Checksum } from '../formats/object-name.ts';
+import { assertBareUserOnly, isStored, type ObjectTarget, type StoredObject, storeBuffer } from './store-file.ts';
+
+/**
+ * Checks a received filez of moderate size against its name and stages it. In an archive repository its bytes
+ * are kept as they are.
+ *
+ * @throws OstreeError `corrupt`, naming the object and the offset; nothing is staged then
+ */
+export function importFilez(target: ObjectTarget, checksum: Checksum, data: Uint8Array): StoredObject {
+  const object = `${checksum}.filez`;
+  if (isStored(target, checksum)) return { checksum, size: 0, written: 0 };
+  const { head, content } = verifyFilez(checksum, data);
+  if (target.mode !== 'archive') return storeBuffer(target, head.header, content);
+  writeFileSync(join(target.staging, object), data, { mode: 0o644 });
+  return { checksum, size: content.length, written: data.length };
+}
+
+/** Inflates a filez in memory and checks its content against its name. Throws `corrupt`. */
+export function verifyFilez(checksum: Checksum, data: Uint8Array): { head: FilezHeader; content: Uint8Array } {
+  const object = `${checksum}.filez`;
+  const head = decodeFilezHeader(data, object);
+  const content = inflateBody(head, data.subarray(head.bodyOffset), object);
+  const actual = createHash('sha256').update(encodeFileHeader(head.header)).update(content).digest('hex');
+  if (actual !== checksum) throw wrongContent(object, head.bodyOffset, actual);
+  return { head, content };
+}
+
+/** Inflates a body that says how long it is; more than that, or rubbish after it, is refused before it is made. */
+export function inflateBody(head: FilezHeader, body: Uint8Array, object: string): Uint8Array {
+  const offset = head.bodyOffset;
+  if ((head.header.mode & S_IFMT) === S_IFLNK) {
+    if (body.length === 0) return body;
+    throw new OstreeError('corrupt', `${object}: a symlink with content at byte ${offset}`, { object, offset });
+  }
+  let content: Buffer;
+  let used: number;
+  try {
+    const result = inflateRawSync(body, { maxOutputLength: Math.max(head.size, 1), info: true }) as unknown as {
+      buffer: Buffer;
+      engine: { bytesWritten: number };
+    };
+    content = result.buffer;
+    used = result.engine.bytesWritten;
+  } catch (cause) {
+    throw notInflatable(object, offset, cause);
+  }
+  if (content.length !== head.size || used !== body.length) {
+    throw wrongLength(object, offset, head.size, content.length);
+  }
+  return content;
+}
+
+/**
+ * Checks a received filez of any size that lies in a file, without holding it in memory, and moves it into
+ * staging (archive), or stages its unpacked content. The file is gone afterwards, also when it was refused.
+ */
+export async function importFilezFile(target: ObjectTarget, checksum: Checksum, path: string): Promise<StoredObject> {
+  const object = `${checksum}.filez`;
+  if (isStored(target, checksum)) {
+    unlinkSync(path);
+    return { checksum, size: 0, written: 0 };
+  }
+  const unpacked = target.mode === 'archive' ? undefined : join(target.staging, `${checksum}.file`);
+  try {
+    const { head, bytes } = await verifyFilezFile(checksum, path, (header) => {
+      if (!unpacked) return undefined;
+      assertBareUserOnly(header.header, checksum);
+      return createWriteStream(unpacked, { flags: 'wx', mode: header.header.mode & 0o777 });
+    });
+    if (!unpacked) renameSync(path, join(target.staging, object));
+    else unlinkSync(path);
+    return { checksum, size: head.size, written: unpacked ? head.size : bytes };
+  } catch (error) {
+    unlinkIfThere(path);
+    if (unpacked) unlinkIfThere(unpacked);
+    throw error;
+  }
+}
+
+/** Checks a filez file of any size against its name; its content also goes to `copyTo`, if that gives a stream. */
+export async function verifyFilezFile(
+  checksum: Checksum,
+  path: string,
+  copyTo: (head: FilezHeader) => NodeJS.WritableStream | undefined = () => undefined,
+): Promise<{ head: FilezHeader; bytes: number }> {
+  const object = `${checksum}.filez`;
+  const { head, bytes } = await readFilezHead(path, object);
+  const hash = createHash('sha256').update(encodeFileHeader(head.header));
+  const isLink = (head.header.mode & S_IFMT) === S_IFLNK;
+  if (isLink && bytes > head.bodyOffset) {
+    throw new OstreeError('corrupt', `${object}: a symlink with content at byte ${head.bodyOffset}`, { object });
+  }
+  let length = 0;
+  if (!isLink) {
+    const inflate = createInflateRaw();
+    const measure = new Transform({
+      transform(chunk: Buffer, _encoding, done) {
+        length += chunk.length;
+        if (length > head.size) return done(wrongLength(object, head.bodyOffset, head.size, length));
+        hash.update(chunk);
+        done(null, chunk);
+      },
+    });
+    const sink = copyTo(head) ?? new PassThrough().resume();
+    try {
+      await pipeline(createReadStream(path, { start: head.bodyOffset }), inflate, measure, sink);
+    } catch (cause) {
+      throw cause instanceof OstreeError ? cause : notInflatable(object, head.bodyOffset, cause);
+    }
+    if (length !== head.size || inflate.bytesWritten !== bytes - head.bodyOffset) {
+      throw wrongLength(object, head.bodyOffset, head.size, length);
+    }
+  }
+  const actual = hash.digest('hex');
+  if (actual !== checksum) throw wrongContent(object, head.bodyOffset, actual);
+  return { head, bytes };
+}
+
+async function readFilezHead(path: string, object: string): Promise<{ head: FilezHeader; bytes: number }> {
+  const handle = await open(path);
+  try {
+    const { size } = await handle.stat();
+    const start = Buffer.alloc(8);
+    const { bytesRead } = await handle.read(start, 0, 8, 0);
+    const data = Buffer.alloc(filezHeaderLength(start.subarray(0, bytesRead), object));
+    const more = await handle.read(data, 0, data.length, 0);
+    return { head: decodeFilezHeader(data.subarray(0, more.bytesRead), object), bytes: size };
+  } finally {
+    await handle.close();
+  }
+}
+
+function unlinkIfThere(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // it was never made
+  }
+}
+
+function wrongContent(object: string, offset: number, actual: string): OstreeError {
+  return new OstreeError('corrupt', `${object}: its content from byte ${offset} has the checksum ${actual}`, {
+    object,
+    offset,
+  });
+}
+
+function wrongLength(object: string, offset: number, expected: number, found: number): OstreeError {
+  const message = `${object}: what starts at byte ${offset} is not ${expected} bytes of content (${found} so far)`;
+  return new OstreeError('corrupt', message, { object, offset });
+}
+
+function notInflatable(object: string, offset: number, cause: unknown): OstreeError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new OstreeError('corrupt', `${object}: cannot be inflated from byte ${offset}: ${reason}`, {
+    object,
+    offset,
+    cause,
+  });
+}

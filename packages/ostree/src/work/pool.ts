@@ -1,0 +1,96 @@
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { OstreeError, type OstreeErrorCode } from '../errors.ts';
+import { runTask, type Task, type TaskResults } from './task.ts';
+import type { PortableError } from './worker.ts';
+
+interface Waiting {
+  id: number;
+  task: Task;
+  resolve(result: never): void;
+  reject(error: unknown): void;
+}
+
+interface Member {
+  worker: Worker;
+  running: Map<number, Waiting>;
+}
+
+/**
+ * The worker threads of this process: one for each core, started when there is enough to do, shared by every
+ * repository, and no reason for the process to stay alive.
+ */
+class WorkPool {
+  readonly size = Math.max(1, availableParallelism());
+  #members: Member[] = [];
+  #queue: Waiting[] = [];
+  #next = 0;
+  #cost = 0;
+
+  /**
+   * Runs a task. Small work is done in the calling thread until it adds up: starting a worker takes some 40 ms,
+   * in which a thousand small files can be hashed.
+   *
+   * @param cost about how many bytes the task will handle
+   */
+  run<K extends Task['kind']>(task: Extract<Task, { kind: K }>, cost: number): Promise<TaskResults[K]> {
+    this.#cost += cost;
+    if (this.#members.length === 0 && this.#cost < INLINE_BYTES) return runTask(task) as Promise<TaskResults[K]>;
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ id: this.#next++, task, resolve, reject });
+      this.#dispatch();
+    });
+  }
+
+  #dispatch(): void {
+    while (this.#queue.length > 0) {
+      let member = this.#members.reduce<Member | undefined>(
+        (best, one) => (one.running.size < (best?.running.size ?? PREFETCH) ? one : best),
+        undefined,
+      );
+      if ((!member || member.running.size > 0) && this.#members.length < this.size) member = this.#start();
+      if (!member) return;
+      const job = this.#queue.shift()!;
+      if (member.running.size === 0) member.worker.ref();
+      member.running.set(job.id, job);
+      member.worker.postMessage({ id: job.id, task: job.task });
+    }
+  }
+
+  #start(): Member {
+    const worker = new Worker(new URL('./worker.ts', import.meta.url));
+    const member: Member = { worker, running: new Map() };
+    this.#members.push(member);
+    worker.on('message', (message: { id: number; result?: unknown; error?: PortableError }) => {
+      const job = member.running.get(message.id);
+      member.running.delete(message.id);
+      if (member.running.size === 0) worker.unref();
+      if (message.error) job?.reject(revive(message.error));
+      else job?.resolve(message.result as never);
+      this.#dispatch();
+    });
+    const lost = (cause: unknown) => {
+      this.#members = this.#members.filter((one) => one !== member);
+      for (const job of member.running.values()) {
+        job.reject(new OstreeError('io', `a worker thread ended in the middle of ${job.task.kind}`, { cause }));
+      }
+      member.running.clear();
+      this.#dispatch();
+    };
+    worker.on('error', lost);
+    worker.on('exit', lost);
+    return member;
+  }
+}
+
+/** Below this much work no worker is started. */
+const INLINE_BYTES = 2 * 1024 * 1024;
+/** A worker gets its next task before it is done with the one before. */
+const PREFETCH = 2;
+
+function revive(error: PortableError): Error {
+  if (error.ostree) return new OstreeError(error.code as OstreeErrorCode, error.message, error as never);
+  return Object.assign(new OstreeError('io', error.message), { cause: { code: error.code } });
+}
+
+export const pool = new WorkPool();

@@ -1,0 +1,238 @@
+import { createHash, type Hash } from 'node:crypto';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  fchmodSync,
+  fstatSync,
+  openSync,
+  readlinkSync,
+  readSync,
+  symlinkSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { deflateRawSync } from 'node:zlib';
+import { OstreeError, systemCode } from '../errors.ts';
+import { encodeFileHeader, encodeFilezHeader, type FileHeader } from '../formats/file.ts';
+import { S_IFLNK, S_IFMT } from '../formats/mode.ts';
+import { type Checksum, loosePath } from '../formats/object-name.ts';
+import { readXattrs, type Xattr } from '../fs/syscalls.ts';
+import type { RepoMode } from '../repo/repo.ts';
+
+/** Where a worker puts new objects, and where it looks for those that are there. */
+export interface ObjectTarget {
+  mode: RepoMode;
+  /** The repository's `objects` folder. */
+  objects: string;
+  /** The transaction's staging folder; objects lie in it as `<checksum>.<extension>`. */
+  staging: string;
+  /** Deflate level, 1 to 9. */
+  level: number;
+}
+
+/** A content object as it ended up. */
+export interface StoredObject {
+  checksum: Checksum;
+  /** Bytes of content. */
+  size: number;
+  /** Bytes newly written to staging; 0 when the object was there already. */
+  written: number;
+  /** Set when the file is too large for one worker: hashed, not stored yet. */
+  deferred?: boolean;
+}
+
+/** Up to here a file is read once, into memory, and hashed and compressed there. */
+export const WHOLE_FILE_BYTES = 8 * 1024 * 1024;
+const READ_BYTES = 1024 * 1024;
+
+export interface FileToStore {
+  path: string;
+  uid: number;
+  gid: number;
+  mode: number;
+  size: number;
+  /** Extended attributes, or whether to read them from the file. */
+  xattrs: boolean | readonly Xattr[];
+}
+
+/**
+ * Hashes a file of a folder and, when its object is new, stages it. Large files are only hashed (`deferred`):
+ * their compression is shared out by the caller.
+ */
+export function storeFile(target: ObjectTarget, file: FileToStore): StoredObject & { header: FileHeader } {
+  const isLink = (file.mode & S_IFMT) === S_IFLNK;
+  const header: FileHeader = {
+    uid: file.uid,
+    gid: file.gid,
+    mode: file.mode,
+    symlinkTarget: isLink ? readlinkSync(file.path) : '',
+    xattrs: file.xattrs === true ? readXattrs(file.path) : file.xattrs || [],
+  };
+  if (isLink) return { ...storeBuffer(target, header, new Uint8Array(0)), header };
+  const fd = openSync(file.path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const size = fstatSync(fd).size;
+    if (size <= WHOLE_FILE_BYTES) return { ...storeBuffer(target, header, readWhole(fd, size, file.path)), header };
+    const checksum = hashFd(fd, createHash('sha256').update(encodeFileHeader(header)), size, file.path);
+    return { checksum, size, written: 0, deferred: !isStored(target, checksum), header };
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function readWhole(fd: number, size: number, path: string): Buffer {
+  // One byte more than expected shows a file that grew.
+  const buffer = Buffer.allocUnsafe(size + 1);
+  let length = 0;
+  for (;;) {
+    const read = readSync(fd, buffer, length, buffer.length - length, null);
+    if (read === 0) break;
+    length += read;
+    if (length > size) break;
+  }
+  if (length !== size) throw changed(path);
+  return buffer.subarray(0, size);
+}
+
+/** Feeds an open file to a hash, whatever its size, and checks that it has `size` bytes. */
+function hashFd(fd: number, hash: Hash, size: number, path: string): Checksum {
+  const buffer = Buffer.allocUnsafe(READ_BYTES);
+  let length = 0;
+  for (;;) {
+    const read = readSync(fd, buffer, 0, buffer.length, null);
+    if (read === 0) break;
+    length += read;
+    hash.update(buffer.subarray(0, read));
+  }
+  if (length !== size) throw changed(path);
+  return hash.digest('hex');
+}
+
+export function changed(path: string): OstreeError {
+  return new OstreeError('changed', `${path}: changed while it was being read`, {
+    hint: 'Commit again when nothing writes to the folder.',
+  });
+}
+
+/** Hashes content that is in memory and, when its object is new, stages it. */
+export function storeBuffer(target: ObjectTarget, header: FileHeader, content: Uint8Array): StoredObject {
+  const checksum = createHash('sha256').update(encodeFileHeader(header)).update(content).digest('hex');
+  const size = content.length;
+  if (isStored(target, checksum)) return { checksum, size, written: 0 };
+  if (target.mode === 'archive') {
+    const head = encodeFilezHeader(header, size);
+    const isLink = (header.mode & S_IFMT) === S_IFLNK;
+    const body = isLink ? new Uint8Array(0) : deflateRawSync(content, { level: target.level });
+    stage(target, checksum, [head, body]);
+    return { checksum, size, written: head.length + body.length };
+  }
+  assertBareUserOnly(header, checksum);
+  if ((header.mode & S_IFMT) === S_IFLNK) stageSymlink(target, checksum, header.symlinkTarget);
+  else stage(target, checksum, [content], header.mode & 0o777);
+  return { checksum, size, written: size };
+}
+
+/**
+ * Refuses what a bare-user-only repository cannot give back: it keeps permissions 0775 at most, no owners and no
+ * extended attributes (`_ostree_validate_bareuseronly_mode`; libostree loses owners and attributes silently).
+ */
+export function assertBareUserOnly(header: FileHeader, checksum: Checksum): void {
+  const isLink = (header.mode & S_IFMT) === S_IFLNK;
+  const bits = isLink ? 0 : header.mode & 0o7777 & ~0o775;
+  const why =
+    bits !== 0
+      ? `mode bits 0${bits.toString(8)}`
+      : header.uid !== 0 || header.gid !== 0
+        ? `owner ${header.uid}:${header.gid}`
+        : header.xattrs.length > 0
+          ? 'extended attributes'
+          : null;
+  if (why) {
+    throw new OstreeError('unsupported', `${checksum}.file: a bare-user-only repository cannot keep its ${why}`, {
+      object: `${checksum}.file`,
+      hint: 'Use an archive repository, or commit with canonical permissions.',
+    });
+  }
+}
+
+export function isStored(target: ObjectTarget, checksum: Checksum): boolean {
+  const extension = target.mode === 'archive' ? 'filez' : 'file';
+  return (
+    existsSync(join(target.objects, loosePath(checksum, extension))) ||
+    existsSync(join(target.staging, `${checksum}.${extension}`))
+  );
+}
+
+function stage(target: ObjectTarget, checksum: Checksum, parts: Uint8Array[], mode = 0o644): void {
+  const path = join(target.staging, `${checksum}.${target.mode === 'archive' ? 'filez' : 'file'}`);
+  let fd: number;
+  try {
+    // Not a temporary name and a rename: nothing reads staging before every worker is done, and a transaction
+    // in which one failed is thrown away whole.
+    fd = openSync(path, 'wx', 0o644);
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') return; // another worker has the same content
+    throw error;
+  }
+  try {
+    fchmodSync(fd, mode);
+    for (const part of parts) {
+      for (let at = 0; at < part.length; ) at += writeSync(fd, part, at);
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function stageSymlink(target: ObjectTarget, checksum: Checksum, to: string): void {
+  try {
+    symlinkSync(to, join(target.staging, `${checksum}.file`));
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error;
+  }
+}
+
+/** Stages a large regular file of a bare-user-only repository by copying it (or sharing its blocks). */
+export function stageCopy(target: ObjectTarget, checksum: Checksum, path: string, mode: number): void {
+  const staged = join(target.staging, `${checksum}.file`);
+  copyFileSync(path, staged, constants.COPYFILE_FICLONE);
+  chmodSync(staged, mode & 0o777);
+}
+
+/** One piece of a file, compressed so that the pieces one after the other are one deflate stream. */
+export interface Piece {
+  path: string;
+  offset: number;
+  length: number;
+  last: boolean;
+  level: number;
+}
+
+/** Deflate looks back this far: a piece is compressed with the end of the one before as its dictionary. */
+const WINDOW_BYTES = 32 * 1024;
+const Z_SYNC_FLUSH = 2;
+const Z_FINISH = 4;
+
+export function deflatePiece(piece: Piece): Buffer {
+  const lead = Math.min(WINDOW_BYTES, piece.offset);
+  const buffer = Buffer.allocUnsafe(lead + piece.length);
+  const fd = openSync(piece.path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    let length = 0;
+    while (length < buffer.length) {
+      const read = readSync(fd, buffer, length, buffer.length - length, piece.offset - lead + length);
+      if (read === 0) throw changed(piece.path);
+      length += read;
+    }
+  } finally {
+    closeSync(fd);
+  }
+  return deflateRawSync(buffer.subarray(lead), {
+    level: piece.level,
+    finishFlush: piece.last ? Z_FINISH : Z_SYNC_FLUSH,
+    ...(lead > 0 ? { dictionary: buffer.subarray(0, lead) } : {}),
+  });
+}

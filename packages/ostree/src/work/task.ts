@@ -1,0 +1,70 @@
+import type { FileHeader } from '../formats/file.ts';
+import type { Checksum } from '../formats/object-name.ts';
+import type { RepoMode } from '../repo/repo.ts';
+import { type CheckoutTarget, checkOutFile, type FileToCheckOut } from './checkout-file.ts';
+import { importFilez, importFilezFile } from './import-object.ts';
+import {
+  deflatePiece,
+  type FileToStore,
+  type ObjectTarget,
+  type Piece,
+  type StoredObject,
+  stageCopy,
+  storeBuffer,
+  storeFile,
+} from './store-file.ts';
+import { type Damage, type ObjectToVerify, verifyObject } from './verify-object.ts';
+
+/** What a worker can do. Each task is a batch: a message a file would cost more than the work. */
+export type Task =
+  | { kind: 'store-files'; target: ObjectTarget; files: FileToStore[] }
+  | { kind: 'store-buffers'; target: ObjectTarget; buffers: { header: FileHeader; content: Uint8Array }[] }
+  | { kind: 'import-filez'; target: ObjectTarget; objects: { checksum: Checksum; data: Uint8Array }[] }
+  | { kind: 'import-filez-file'; target: ObjectTarget; checksum: Checksum; path: string }
+  | { kind: 'deflate-piece'; piece: Piece }
+  | { kind: 'stage-copy'; target: ObjectTarget; checksum: Checksum; path: string; mode: number }
+  | { kind: 'check-out-files'; target: CheckoutTarget; files: FileToCheckOut[] }
+  | { kind: 'verify-objects'; mode: RepoMode; objects: ObjectToVerify[] };
+
+export interface TaskResults {
+  'store-files': (StoredObject & { header: FileHeader })[];
+  'store-buffers': StoredObject[];
+  'import-filez': StoredObject[];
+  'import-filez-file': StoredObject;
+  'deflate-piece': Uint8Array;
+  'stage-copy': null;
+  'check-out-files': number;
+  'verify-objects': Damage[];
+}
+
+/** Carries out a task; the same code runs in workers and, for a handful of files, in the calling thread. */
+export async function runTask(task: Task): Promise<TaskResults[Task['kind']]> {
+  switch (task.kind) {
+    case 'store-files':
+      return task.files.map((file) => storeFile(task.target, file));
+    case 'store-buffers':
+      return task.buffers.map(({ header, content }) => storeBuffer(task.target, header, content));
+    case 'import-filez':
+      return task.objects.map(({ checksum, data }) => importFilez(task.target, checksum, data));
+    case 'import-filez-file':
+      return importFilezFile(task.target, task.checksum, task.path);
+    case 'deflate-piece':
+      return deflatePiece(task.piece);
+    case 'stage-copy':
+      stageCopy(task.target, task.checksum, task.path, task.mode);
+      return null;
+    case 'check-out-files': {
+      let bytes = 0;
+      for (const file of task.files) bytes += await checkOutFile(task.target, file);
+      return bytes;
+    }
+    case 'verify-objects': {
+      const damage: Damage[] = [];
+      for (const object of task.objects) {
+        const found = await verifyObject(task.mode, object);
+        if (found) damage.push(found);
+      }
+      return damage;
+    }
+  }
+}
