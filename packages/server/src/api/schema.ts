@@ -120,8 +120,8 @@ export const RunList = z.object({ runs: z.array(Run) });
 /** One difference between two keys of a job: why it was not reused. */
 export const KeyDifference = z.object({
   field: z.string(),
-  before: z.unknown().optional(),
-  after: z.unknown().optional(),
+  before: z.string().nullable(),
+  after: z.string().nullable(),
   message: z.string(),
 });
 export type KeyDifference = z.infer<typeof KeyDifference>;
@@ -168,7 +168,7 @@ export const RunPublish = z
     repository: z.string(),
     channel: z.string(),
     /** `superseded`: a newer run's release was there first. `impossible`: a job that it waits for did not pass. */
-    state: z.enum(['waiting', 'publishing', 'published', 'superseded', 'impossible']),
+    state: z.enum(['waiting', 'publishing', 'published', 'superseded', 'failed', 'impossible']),
     commit: Checksum.nullable(),
     releaseId: z.string().nullable(),
     message: z.string().nullable(),
@@ -300,7 +300,7 @@ export const Release = z
     channel: z.string(),
     commit: Checksum,
     previous: Checksum.nullable(),
-    state: z.enum(['publishing', 'published', 'abandoned']),
+    state: z.enum(['publishing', 'published', 'abandoned', 'failed']),
     artifact: z.string().nullable(),
     runId: z.string().nullable(),
     reason: z.string(),

@@ -1,8 +1,8 @@
 import BetterSqlite from 'better-sqlite3';
-import { Kysely, Migrator, PostgresDialect, SqliteDialect, type Transaction } from 'kysely';
-import pg from 'pg';
+import { Kysely, Migrator, type PostgresDialect, SqliteDialect, type Transaction } from 'kysely';
 import { messageOf, ServerError } from '../errors.ts';
 import { migrations } from './migrations/index.ts';
+import { createPostgresDialect } from './postgres.ts';
 import type { Tables } from './tables.ts';
 
 /** The database handle: queries outside a transaction. Close with `destroy()`. */
@@ -10,9 +10,6 @@ export type Database = Kysely<Tables>;
 /** Either a handle or an open transaction. Inside a transaction use only it: SQLite has one connection. */
 export type Queryable = Kysely<Tables> | Transaction<Tables>;
 export type { Transaction } from 'kysely';
-
-const PG_INT8 = 20;
-const PG_NUMERIC = 1700;
 
 /**
  * Opens the database and brings its tables up to date.
@@ -34,7 +31,7 @@ export async function openDatabase(url: string): Promise<Database> {
 
 function dialectOf(url: string): SqliteDialect | PostgresDialect {
   if (url.startsWith('sqlite:')) return sqliteDialect(url.slice('sqlite:'.length));
-  if (/^postgres(ql)?:\/\//.test(url)) return postgresDialect(url);
+  if (/^postgres(ql)?:\/\//.test(url)) return createPostgresDialect(url);
   throw new ServerError('settings-invalid', `the database URL "${url.split(':')[0]}:…" is of no known kind`, {
     hint: 'Use sqlite:/path/to/file.db or postgres://user:password@host/name.',
   });
@@ -52,22 +49,6 @@ function sqliteDialect(path: string): SqliteDialect {
   sqlite.pragma('foreign_keys = ON');
   sqlite.pragma('busy_timeout = 5000');
   return new SqliteDialect({ database: sqlite });
-}
-
-function postgresDialect(url: string): PostgresDialect {
-  // Counters, times and counts all fit a double's 53 bits; as strings they would compare wrongly.
-  const numbers = (oid: number) => (oid === PG_INT8 || oid === PG_NUMERIC ? Number : null);
-  const pool = new pg.Pool({
-    connectionString: url,
-    max: 8,
-    types: {
-      getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
-        numbers(oid) ?? pg.types.getTypeParser(oid, format as 'text')) as typeof pg.types.getTypeParser,
-    },
-  });
-  // An idle connection that breaks is replaced by the pool; without a listener it would end the process.
-  pool.on('error', () => {});
-  return new PostgresDialect({ pool });
 }
 
 async function migrate(db: Database): Promise<void> {

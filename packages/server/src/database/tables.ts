@@ -1,4 +1,5 @@
 import type { AccessTables } from '../access/tables.ts';
+import type { DeviceTables } from '../devices/tables.ts';
 import type { EventTables } from '../events/tables.ts';
 import type { ExecutionTables } from '../executions/tables.ts';
 import type { PublishTables } from '../publish/tables.ts';
@@ -6,4 +7,11 @@ import type { RunTables } from '../runs/tables.ts';
 import type { SourceTables } from '../sources/tables.ts';
 
 /** Every table. Each capability's folder declares its own; times are ms since the epoch, booleans 0 or 1, JSON is text. */
-export interface Tables extends AccessTables, EventTables, ExecutionTables, PublishTables, RunTables, SourceTables {}
+export interface Tables
+  extends AccessTables,
+    DeviceTables,
+    EventTables,
+    ExecutionTables,
+    PublishTables,
+    RunTables,
+    SourceTables {}

@@ -1,12 +1,13 @@
 import { nextNumber } from '../database/counter.ts';
 import type { Database, Queryable } from '../database/open.ts';
+import { createWakeup } from '../wakeup.ts';
 
-/** Something that happened, for people and followers: `run.*`, `job.*`, `release.*`, `device.*`, `project.*`. */
+/** Something that happened: `run.*`, `job.*`, `release.*`, `device.*`, `project.*`. `at` is ms since the epoch. */
 export type TreelineEvent = { id: number; type: string; at: number; data: Record<string, unknown> };
 
 /**
  * The durable event log. `append` writes in the caller's transaction, so an event exists exactly if what it tells
- * happened; `wait` wakes readers in this process.
+ * happened.
  */
 export interface EventLog {
   /** @param on the transaction that makes it happen; default: one of its own. */
@@ -14,19 +15,21 @@ export interface EventLog {
   /** Events with an id greater than `id`, oldest first. */
   since(id: number, limit?: number): Promise<TreelineEvent[]>;
   lastId(): Promise<number>;
-  /** Resolves after the next append (or a while later: a reader must always look again), and when `signal` aborts. */
-  wait(signal?: AbortSignal): Promise<void>;
+  /** Count of appends in this process; read it before `since`, give it to `wait`. */
+  readonly version: number;
+  /** Resolves after an append past `version`, a while later at the latest, or when `signal` aborts. */
+  wait(version: number, signal?: AbortSignal): Promise<void>;
 }
 
-/** Upper bound of a wait: another process on the same PostgreSQL may have appended. */
-const LOOK_AGAIN_MS = 2000;
+/** Upper bound of a wait: an append in a transaction wakes readers before it is visible to them. */
+const LOOK_AGAIN_MS = 1000;
 
 export function createEventLog(db: Database): EventLog {
-  const waiting = new Set<() => void>();
-  const wake = () => {
-    for (const resolve of [...waiting]) resolve();
-  };
+  const wakeup = createWakeup();
   return {
+    get version() {
+      return wakeup.version;
+    },
     async append(type, data, on) {
       const write = async (trx: Queryable) => {
         const id = await nextNumber(trx, 'events');
@@ -37,9 +40,9 @@ export function createEventLog(db: Database): EventLog {
       };
       if (on) await write(on);
       else await db.transaction().execute(write);
-      // In a transaction the row becomes visible a moment later: readers look again after a tick.
-      if (on) setTimeout(wake, 5).unref();
-      else wake();
+      // The caller's transaction commits in a moment.
+      if (on) setTimeout(() => wakeup.notify(), 10).unref();
+      else wakeup.notify();
     },
     async since(id, limit = 500) {
       const rows = await db.selectFrom('events').selectAll().where('id', '>', id).orderBy('id').limit(limit).execute();
@@ -57,19 +60,6 @@ export function createEventLog(db: Database): EventLog {
         .executeTakeFirst();
       return row?.id ?? 0;
     },
-    wait(signal) {
-      return new Promise<void>((resolve) => {
-        const done = () => {
-          clearTimeout(timer);
-          waiting.delete(done);
-          signal?.removeEventListener('abort', done);
-          resolve();
-        };
-        const timer = setTimeout(done, LOOK_AGAIN_MS);
-        waiting.add(done);
-        if (signal?.aborted) done();
-        else signal?.addEventListener('abort', done);
-      });
-    },
+    wait: (version, signal) => wakeup.past(version, LOOK_AGAIN_MS, signal),
   };
 }

@@ -38,6 +38,8 @@ export interface ResultTable {
   execution_id: string;
   /** JSON Record<output, {commit, tree: {contents, meta}}>. */
   outputs: string;
+  /** JSON Source[]: every git revision that went into it, transitively. */
+  sources: string;
   created_at: number;
 }
 

@@ -1,8 +1,8 @@
 import type { Selectable } from 'kysely';
 
-export type ReleaseState = 'publishing' | 'published' | 'abandoned';
+export type ReleaseState = 'publishing' | 'published' | 'abandoned' | 'failed';
 
-/** A move of a channel to a commit: wanted (`publishing`), done, or given up because something newer came. */
+/** A move of a channel to a commit: wanted (`publishing`), done, given up because something newer came, or impossible. */
 export interface ReleaseTable {
   id: string;
   /** Grows with each release: the order in which they were decided. */
@@ -10,7 +10,10 @@ export interface ReleaseTable {
   repository: string;
   channel: string;
   commit: string;
-  /** Channel's commit before this release was published. */
+  /** Its tree: equal trees need no new commit on the channel. */
+  contents: string;
+  meta: string;
+  /** Channel's commit before; equal to `commit` when the channel had it already and only the run is noted. */
   previous: string | null;
   state: ReleaseState;
   run_id: string | null;
@@ -19,7 +22,7 @@ export interface ReleaseTable {
   /** Artifact that it is, `project/artifact`, when known. */
   artifact: string | null;
   reason: string;
-  /** Why it was abandoned. */
+  /** Why it was abandoned or failed. */
   message: string | null;
   created_at: number;
   published_at: number | null;

@@ -10,6 +10,8 @@ export interface ProjectTable {
   /** Last fetch's error as JSON {code, message, hint?}; null when it went well. */
   error: string | null;
   fetched_at: number | null;
+  /** 0 = its first revision starts no run. */
+  start_run: number;
   created_at: number;
 }
 

@@ -49,6 +49,7 @@ async function sources(db: Schema): Promise<void> {
     .addColumn('head', 'text')
     .addColumn('error', 'text')
     .addColumn('fetched_at', 'bigint')
+    .addColumn('start_run', 'integer', (c) => c.notNull())
     .addColumn('created_at', 'bigint', (c) => c.notNull())
     .execute();
   // No foreign key to projects: what a removed project contributed stays explained.
@@ -147,6 +148,7 @@ async function executions(db: Schema): Promise<void> {
     .addColumn('key', 'text', (c) => c.primaryKey())
     .addColumn('execution_id', 'text', (c) => c.notNull().references('executions.id'))
     .addColumn('outputs', 'text', (c) => c.notNull())
+    .addColumn('sources', 'text', (c) => c.notNull())
     .addColumn('created_at', 'bigint', (c) => c.notNull())
     .execute();
   await db.schema
@@ -166,6 +168,8 @@ async function releases(db: Schema): Promise<void> {
     .addColumn('repository', 'text', (c) => c.notNull())
     .addColumn('channel', 'text', (c) => c.notNull())
     .addColumn('commit', 'text', (c) => c.notNull())
+    .addColumn('contents', 'text', (c) => c.notNull())
+    .addColumn('meta', 'text', (c) => c.notNull())
     .addColumn('previous', 'text')
     .addColumn('state', 'text', (c) => c.notNull())
     .addColumn('run_id', 'text')

@@ -1,7 +1,9 @@
 import type { Migration } from 'kysely';
+import { devices } from '../../devices/migration.ts';
 import { core } from './core.ts';
 
 /** All migrations, applied in the order of their names. A released one is never changed: add another. */
 export const migrations: Record<string, Migration> = {
   '0001-core': core,
+  '0002-devices': devices,
 };

@@ -1,0 +1,25 @@
+import { unmetDemands } from '@treeline/pipeline';
+import type { RunnerOffer } from '@treeline/runner';
+import type { ExecutionSpec } from './spec.ts';
+
+/** Why a runner cannot take an execution; empty = it can. Composing is the server's own work: no runner takes it. */
+export function unmetBy(spec: ExecutionSpec, offer: RunnerOffer): string[] {
+  if (spec.work.kind === 'compose') return ['is composed by the server itself'];
+  return unmetDemands(spec.work.platform, offer, { memoryBytes: spec.work.job.memoryBytes ?? null });
+}
+
+/** Why a queued execution waits, for people. */
+export function whyItWaits(
+  spec: ExecutionSpec,
+  runners: readonly { offer: RunnerOffer; online: boolean; busy: boolean }[],
+): string {
+  if (spec.work.kind === 'compose') return 'the server composes it next';
+  const online = runners.filter((runner) => runner.online);
+  if (online.length === 0) return 'no runner is connected';
+  const able = online.filter((runner) => unmetBy(spec, runner.offer).length === 0);
+  if (able.length === 0) {
+    return online.map((runner) => `${runner.offer.name}: ${unmetBy(spec, runner.offer).join(', ')}`).join('; ');
+  }
+  const names = able.map((runner) => runner.offer.name).join(', ');
+  return able.every((runner) => runner.busy) ? `${names}: busy with other jobs` : `${names}: about to take it`;
+}

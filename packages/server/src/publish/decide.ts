@@ -1,0 +1,107 @@
+import { promotion } from '@treeline/pipeline';
+import type { Core } from '../core.ts';
+import { nextNumber } from '../database/counter.ts';
+import type { Queryable } from '../database/open.ts';
+import { ServerError } from '../errors.ts';
+import type { ReleaseRow } from './tables.ts';
+
+export interface ReleaseWish {
+  repository: string;
+  channel: string;
+  commit: string;
+  tree: { contents: string; meta: string };
+  /** The run that made it; null = by hand, which counts as the newest run of its time. */
+  run: { id: string; number: number } | null;
+  artifact: string | null;
+  reason: string;
+  /** Compare-and-swap by hand: what the channel must have; null = nothing. */
+  expect?: string | null | undefined;
+}
+
+/** The channel's newest release that is published or about to be. */
+export async function currentRelease(
+  db: Queryable,
+  { repository, channel }: { repository: string; channel: string },
+): Promise<ReleaseRow | null> {
+  const row = await db
+    .selectFrom('releases')
+    .selectAll()
+    .where('repository', '=', repository)
+    .where('channel', '=', channel)
+    .where('state', 'in', ['publishing', 'published'])
+    .orderBy('number', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row ?? null;
+}
+
+/**
+ * Decides whether a commit becomes a channel's release, and notes it; the publisher does it then. A run's release
+ * that comes too late is noted as abandoned.
+ *
+ * @throws ServerError `conflict` when `expect` does not hold; its data is {current}.
+ */
+export async function decideRelease(trx: Queryable, core: Core, wish: ReleaseWish): Promise<ReleaseRow> {
+  const current = await currentRelease(trx, wish);
+  const held = current && {
+    commit: current.commit,
+    tree: { contents: current.contents, meta: current.meta },
+    run: current.run_number,
+  };
+  const run = wish.run?.number ?? Math.max(await newestRun(trx), held?.run ?? 0);
+  const decision = promotion(held, {
+    commit: wish.commit,
+    tree: wish.tree,
+    run,
+    ...(wish.expect === undefined ? {} : { expect: wish.expect }),
+  });
+  if (decision.action === 'conflict') {
+    throw new ServerError(
+      'conflict',
+      `channel ${wish.channel} of ${wish.repository} is at ${decision.holds ?? 'nothing'}, not at ${wish.expect ?? 'nothing'}`,
+      {
+        hint: 'Somebody else published meanwhile: look at its release, then decide again.',
+        data: { current: decision.holds },
+      },
+    );
+  }
+  const number = await nextNumber(trx, 'releases');
+  const superseded = decision.action === 'superseded';
+  const row: ReleaseRow = {
+    id: `release-${number}`,
+    number,
+    repository: wish.repository,
+    channel: wish.channel,
+    commit: decision.action === 'confirm' ? decision.commit : wish.commit,
+    contents: wish.tree.contents,
+    meta: wish.tree.meta,
+    previous: current?.commit ?? null,
+    state: superseded ? 'abandoned' : 'publishing',
+    run_id: wish.run?.id ?? null,
+    run_number: run,
+    artifact: wish.artifact,
+    reason: wish.reason,
+    message: superseded ? `the release of a newer run is there: ${current?.run_id ?? current?.id}` : null,
+    created_at: Date.now(),
+    published_at: null,
+  };
+  await trx.insertInto('releases').values(row).execute();
+  const { id, repository, channel, commit } = row;
+  const data = { release: id, repository, channel, commit, run: row.run_id };
+  if (superseded) await core.events.append('release.abandoned', { ...data, message: row.message }, trx);
+  else if (row.commit !== row.previous) await core.events.append('release.publishing', data, trx);
+  // The transaction commits in a moment; a run that waits for an abandoned release must look again.
+  setTimeout(() => {
+    core.publishing.notify();
+    core.runs.notify();
+  }, 5).unref();
+  return row;
+}
+
+async function newestRun(trx: Queryable): Promise<number> {
+  const row = await trx
+    .selectFrom('runs')
+    .select((eb) => eb.fn.max('number').as('number'))
+    .executeTakeFirst();
+  return row?.number ?? 0;
+}

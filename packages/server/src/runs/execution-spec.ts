@@ -1,0 +1,77 @@
+import { type ArtifactReference, artifactId, type CommandJob, type JobId, type KeyDocument } from '@treeline/pipeline';
+import type { Source } from '../api/schema.ts';
+import type { ExecutionSpec } from '../executions/spec.ts';
+import { sourceOf } from './manifest.ts';
+import type { PlannedRun } from './plan-run.ts';
+import type { Results } from './results.ts';
+
+/** What is executed for a job that is ready under a key. */
+export function executionSpec(
+  planned: PlannedRun,
+  results: Results,
+  ready: { id: JobId; key: string; document: KeyDocument },
+): ExecutionSpec {
+  const { job } = planned.graph.jobs.get(ready.id)!;
+  const inputs: { name: string; commit: string }[] = [];
+  const sources: Source[] = [];
+  const own = planned.manifest.find((revision) => revision.project === job.project);
+  if (own && job.paths?.length !== 0) sources.push(sourceOf(own));
+  const use = (name: string, artifact: ArtifactReference): void => {
+    const maker = planned.plan.steps.get(planned.graph.artifacts.get(artifactId(artifact))!);
+    const result = maker && 'key' in maker && maker.key ? results.get(maker.key) : undefined;
+    const output = result?.outputs[artifact.artifact];
+    if (!result || !output) return;
+    inputs.push({ name, commit: output.commit });
+    sources.push(...result.sources);
+  };
+  if (job.kind === 'compose') {
+    for (const layer of job.layers) if (layer.kind === 'tree') use(artifactId(layer.artifact), layer.artifact);
+  } else {
+    if (job.image.kind === 'artifact') use('image', job.image);
+    for (const input of job.inputs) use(input.name, input.artifact);
+  }
+  return {
+    project: job.project,
+    job: job.name,
+    run: planned.run.id,
+    key: ready.key,
+    work: workOf(planned, ready),
+    outputs: job.outputs.map((output) => output.name),
+    inputs,
+    sources: distinct(sources),
+  };
+}
+
+function workOf(
+  planned: PlannedRun,
+  { id, key, document }: { id: JobId; key: string; document: KeyDocument },
+): ExecutionSpec['work'] {
+  if (document.kind === 'compose') return { kind: 'compose', layers: document.layers };
+  // The document is of a command job, so the job is one.
+  const job = planned.graph.jobs.get(id)!.job as CommandJob;
+  return {
+    kind: 'command',
+    platform: document.platform,
+    job: {
+      project: job.project,
+      job: job.name,
+      run: planned.run.id,
+      key,
+      image: 'tree' in document.image ? { tree: document.image.tree } : { host: true },
+      source: document.source,
+      inputs: Object.entries(document.inputs).map(([name, tree]) => ({ name, tree })),
+      command: document.command,
+      environment: { ...document.environment },
+      network: document.network,
+      timeoutSeconds: job.timeoutSeconds,
+      diskBytes: job.diskBytes,
+      ...(job.runsOn.memoryBytes === null ? {} : { memoryBytes: job.runsOn.memoryBytes }),
+      outputs: Object.entries(document.outputs).map(([name, path]) => ({ name, path })),
+    },
+  };
+}
+
+function distinct(sources: readonly Source[]): Source[] {
+  const byId = new Map(sources.map((source) => [`${source.project}@${source.revision}`, source]));
+  return [...byId.values()].sort((a, b) => (a.project < b.project ? -1 : a.project > b.project ? 1 : 0));
+}

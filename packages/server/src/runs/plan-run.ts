@@ -1,0 +1,138 @@
+import {
+  type Graph,
+  type JobId,
+  type JobProgress,
+  type Plan,
+  type PlanState,
+  type PlatformPolicy,
+  type PublishProgress,
+  plan,
+  type ResultOutputs,
+} from '@treeline/pipeline';
+import type { RunnerOffer } from '@treeline/runner';
+import type { Core } from '../core.ts';
+import type { ReleaseRow } from '../publish/tables.ts';
+import type { RevisionRow } from '../sources/tables.ts';
+import type { Results } from './results.ts';
+import type { SourceTrees } from './source-trees.ts';
+import type { RunJobRow, RunRow } from './tables.ts';
+
+/** A run as the database has it, and what its plan is now. */
+export interface PlannedRun {
+  run: RunRow;
+  graph: Graph;
+  manifest: RevisionRow[];
+  rows: Map<JobId, RunJobRow>;
+  releases: ReleaseRow[];
+  plan: Plan;
+}
+
+export interface PlanningTools {
+  core: Core;
+  results: Results;
+  sourceTrees: SourceTrees;
+}
+
+/** Reads the state of a run and plans it. */
+export async function planRun(
+  tools: PlanningTools,
+  o: { run: RunRow; graph: Graph; manifest: RevisionRow[] },
+): Promise<PlannedRun> {
+  const { db } = tools.core;
+  const jobs = await db.selectFrom('run_jobs').selectAll().where('run_id', '=', o.run.id).execute();
+  const rows = new Map(jobs.map((row) => [row.job as JobId, row]));
+  const releases = await db.selectFrom('releases').selectAll().where('run_id', '=', o.run.id).execute();
+  await tools.results.load(jobs.filter((row) => row.state === 'passed').map((row) => row.key!));
+  const asked = new Set<string>();
+  const state: PlanState = {
+    sources: await tools.sourceTrees.of(o.graph, o.manifest),
+    progress: progressOf(rows, tools.results),
+    publishes: publishesOf(releases),
+    known(key) {
+      asked.add(key);
+      return treesOf(tools.results, key);
+    },
+    platform: await platformPolicy(tools.core),
+  };
+  // The plan asks for keys as it finds them, and each answer may lead to further keys. It is pure, so it is repeated
+  // until it asks for nothing that was not looked up.
+  for (let looked = -1; ; ) {
+    const planned = plan(o.graph, state);
+    if (asked.size === looked) return { ...o, rows, releases, plan: planned };
+    looked = asked.size;
+    await tools.results.load(asked);
+  }
+}
+
+function treesOf(results: Results, key: string): ResultOutputs | undefined {
+  const result = results.get(key);
+  if (!result) return undefined;
+  return Object.fromEntries(Object.entries(result.outputs).map(([name, output]) => [name, output.tree]));
+}
+
+function progressOf(rows: ReadonlyMap<JobId, RunJobRow>, results: Results): Map<JobId, JobProgress> {
+  const progress = new Map<JobId, JobProgress>();
+  for (const [id, row] of rows) {
+    const key = row.key ?? '';
+    switch (row.state) {
+      case 'queued':
+      case 'running':
+        progress.set(id, { state: 'running', key });
+        break;
+      case 'passed':
+        progress.set(id, { state: 'passed', key, outputs: treesOf(results, key) ?? {}, reused: row.reused === 1 });
+        break;
+      case 'failed': {
+        const failure = row.failure ? (JSON.parse(row.failure) as { message: string }) : { message: 'failed' };
+        progress.set(id, { state: 'failed', key, message: failure.message });
+        break;
+      }
+      case 'cancelled':
+        progress.set(id, { state: 'cancelled' });
+        break;
+      case 'blocked':
+      case 'skipped':
+        break;
+    }
+  }
+  return progress;
+}
+
+function publishesOf(releases: readonly ReleaseRow[]): Map<string, PublishProgress> {
+  const progress = new Map<string, PublishProgress>();
+  for (const release of releases) {
+    const id = `${release.repository}:${release.channel}`;
+    if (release.state === 'published') progress.set(id, { state: 'published' });
+    else if (release.state === 'abandoned') progress.set(id, { state: 'superseded' });
+    else if (release.state === 'failed') progress.set(id, { state: 'failed', message: release.message ?? 'failed' });
+  }
+  return progress;
+}
+
+const RECENT_MS = 10 * 60 * 1000;
+
+/**
+ * What the machines at hand are like: what the settings emulate, less what a runner that was there lately really has.
+ */
+async function platformPolicy(core: Core): Promise<PlatformPolicy> {
+  const { settings } = core;
+  let emulate = [...settings.emulate];
+  if (emulate.length > 0) {
+    const runners = await core.db
+      .selectFrom('runners')
+      .select('offer')
+      .where('last_seen', '>', Date.now() - RECENT_MS)
+      .execute();
+    const offers = runners.map((runner) => JSON.parse(runner.offer) as RunnerOffer);
+    const really = (offer: RunnerOffer, demand: string) =>
+      !offer.emulates.includes(demand) &&
+      (offer.arch === demand || (demand === 'gpu' && offer.gpu) || offer.labels.includes(demand));
+    emulate = emulate.filter((demand) => !offers.some((offer) => really(offer, demand)));
+  }
+  return { defaultArch: machine(), hostImage: settings.hostImage, emulate };
+}
+
+/** The architecture as `uname -m` says it. */
+function machine(): string {
+  return { x64: 'x86_64', arm64: 'aarch64', arm: 'armv7l', ia32: 'i686' }[process.arch as string] ?? process.arch;
+}

@@ -1,0 +1,35 @@
+import type { Source } from '../api/schema.ts';
+import type { Database } from '../database/open.ts';
+import { outputsOf, type StoredOutputs } from '../executions/spec.ts';
+
+/** A stored result: what a key makes, and from which git revisions. */
+export interface Result {
+  outputs: StoredOutputs;
+  sources: Source[];
+}
+
+/** Stored results by key. They never change, so what was read once is kept. */
+export interface Results {
+  /** A result that was loaded; undefined when there is none or it was not looked for. */
+  get(key: string): Result | undefined;
+  load(keys: Iterable<string>): Promise<void>;
+}
+
+const CACHED = 4096;
+
+export function createResults(db: Database): Results {
+  const cache = new Map<string, Result>();
+  return {
+    get: (key) => cache.get(key),
+    async load(keys) {
+      const missing = [...new Set(keys)].filter((key) => !cache.has(key));
+      if (missing.length === 0) return;
+      const rows = await db.selectFrom('results').selectAll().where('key', 'in', missing).execute();
+      for (const row of rows) {
+        // Not below what one plan needs: a pass loads its keys, then reads them.
+        if (cache.size >= CACHED + missing.length) cache.delete(cache.keys().next().value!);
+        cache.set(row.key, { outputs: outputsOf(row), sources: JSON.parse(row.sources) as Source[] });
+      }
+    },
+  };
+}

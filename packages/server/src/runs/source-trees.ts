@@ -1,0 +1,48 @@
+import { filterTree, withTransaction } from '@treeline/ostree';
+import { type Graph, type JobId, matchPaths, type Tree } from '@treeline/pipeline';
+import type { Core } from '../core.ts';
+import type { RevisionRow } from '../sources/tables.ts';
+
+/** What each job sees of its repository. */
+export interface SourceTrees {
+  /** A tree for every job whose `paths` is not []. */
+  of(graph: Graph, manifest: readonly RevisionRow[]): Promise<Map<JobId, Tree>>;
+}
+
+const CACHED = 2048;
+
+/** Filters source trees by the jobs' `paths`; a filtered tree is made once per tree and patterns. */
+export function createSourceTrees(core: Core): SourceTrees {
+  const cache = new Map<string, Tree>();
+  return {
+    async of(graph, manifest) {
+      const roots = new Map(manifest.map((r) => [r.project, { contents: r.contents, meta: r.meta }]));
+      const trees = new Map<JobId, Tree>();
+      const toFilter: { id: JobId; cacheKey: string; root: Tree; paths: readonly string[] }[] = [];
+      for (const [id, { job }] of graph.jobs) {
+        const root = roots.get(job.project);
+        if (!root || job.paths?.length === 0) continue;
+        if (job.paths === null) {
+          trees.set(id, root);
+          continue;
+        }
+        const cacheKey = JSON.stringify([root.contents, root.meta, job.paths]);
+        const known = cache.get(cacheKey);
+        if (known) trees.set(id, known);
+        else toFilter.push({ id, cacheKey, root, paths: job.paths });
+      }
+      if (toFilter.length === 0) return trees;
+      const filtered = await withTransaction(core.store, async (tx) => {
+        const made: Tree[] = [];
+        for (const { root, paths } of toFilter) made.push(await filterTree(tx, root, matchPaths(paths)));
+        return made;
+      });
+      for (const [i, { id, cacheKey }] of toFilter.entries()) {
+        if (cache.size >= CACHED) cache.delete(cache.keys().next().value!);
+        cache.set(cacheKey, filtered[i]!);
+        trees.set(id, filtered[i]!);
+      }
+      return trees;
+    },
+  };
+}

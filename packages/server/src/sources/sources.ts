@@ -1,0 +1,201 @@
+import { setTimeout } from 'node:timers/promises';
+import type { Core } from '../core.ts';
+import { messageOf, ServerError } from '../errors.ts';
+import { createRun } from '../runs/create.ts';
+import type { RunRow } from '../runs/tables.ts';
+import { importRevision } from './import.ts';
+import { fetchMirror, mirrorAt, remoteHead, removeMirror, resolveRevision } from './mirror.ts';
+import type { ProjectRow, RevisionRow } from './tables.ts';
+
+export interface NewProject {
+  name: string;
+  url: string;
+  branch?: string | undefined;
+  /** Whether the first fetch starts a run; default true. */
+  run?: boolean | undefined;
+}
+
+/** The projects: which repositories are followed, and what of them is in the store. */
+export interface Sources {
+  /** Registers a project after asking its repository for the branch. @throws ServerError conflict, source-* */
+  add(project: NewProject): Promise<ProjectRow>;
+  /** Forgets a project and its mirror; what is in the store stays. @throws ServerError `not-found` */
+  remove(name: string): Promise<void>;
+  /** Fetches now and starts a run, with `revision` instead of the branch's newest when given. */
+  run(name: string, revision?: string): Promise<RunRow>;
+  /** Looks at every project once; a new revision starts a run. Errors are noted in the project. */
+  poll(): Promise<void>;
+  /** Polls until the server closes. */
+  watch(): Promise<void>;
+}
+
+export function createSources(core: Core): Sources {
+  const { db, events, settings, log } = core;
+  const limits = { signal: core.signal, timeoutSeconds: settings.gitTimeoutSeconds };
+  const exclusive = perName();
+
+  const find = async (name: string): Promise<ProjectRow> => {
+    const row = await db.selectFrom('projects').selectAll().where('name', '=', name).executeTakeFirst();
+    if (row) return row;
+    const all = await db.selectFrom('projects').select('name').orderBy('name').execute();
+    throw new ServerError('not-found', `there is no project "${name}"`, {
+      hint: all.length === 0 ? 'Add one first.' : `There are: ${all.map((p) => p.name).join(', ')}.`,
+    });
+  };
+
+  /** Brings a project's newest revision into the store; `start` says whether and how that makes a run. */
+  const update = async (
+    project: ProjectRow,
+    start: (before: ProjectRow, revision: RevisionRow) => { reason: string; push: boolean } | null,
+  ): Promise<RunRow | null> => {
+    const head = await remoteHead(project.url, project.branch, limits);
+    const mirror = mirrorAt(core.folder.sources, project.name, project.url);
+    if (head.revision !== project.head) await fetchMirror(mirror, limits);
+    const revision = await importRevision(core, project, mirror, head.revision);
+    const wanted = start(project, revision);
+    if (project.head === head.revision && project.error === null && !wanted) return null;
+    const run = await db.transaction().execute(async (trx) => {
+      await trx
+        .updateTable('projects')
+        .set({ head: head.revision, error: null, fetched_at: Date.now(), start_run: 1 })
+        .where('name', '=', project.name)
+        .execute();
+      if (project.head !== head.revision) {
+        const { name, branch } = project;
+        const data = { project: name, branch, revision: head.revision, subject: revision.subject };
+        await events.append('project.pushed', data, trx);
+      }
+      if (!wanted) return null;
+      const { name, branch } = project;
+      const trigger = { project: name, branch, revision: head.revision };
+      return await createRun(trx, events, { reason: wanted.reason, ...(wanted.push ? { trigger } : {}) });
+    });
+    if (run) core.runs.notify();
+    return run;
+  };
+
+  const noteError = async (project: ProjectRow, error: unknown): Promise<void> => {
+    if (core.signal.aborted) return;
+    const known = error instanceof ServerError ? error : null;
+    const problem = JSON.stringify({
+      code: known?.code ?? 'internal',
+      message: known ? known.message : `the revision could not be stored: ${messageOf(error)}`,
+      ...(known?.hint ? { hint: known.hint } : {}),
+    });
+    if (!known) log.error({ err: error, project: project.name }, 'a project could not be updated');
+    if (project.error === problem) return;
+    await db.transaction().execute(async (trx) => {
+      await trx.updateTable('projects').set({ error: problem }).where('name', '=', project.name).execute();
+      await events.append('project.failed', { project: project.name, ...JSON.parse(problem) }, trx);
+    });
+  };
+
+  const look = (name: string): Promise<void> =>
+    exclusive(name, async () => {
+      const project = await db.selectFrom('projects').selectAll().where('name', '=', name).executeTakeFirst();
+      if (!project) return;
+      try {
+        await update(project, (before, revision) =>
+          before.head === revision.revision || (before.head === null && before.start_run === 0)
+            ? null
+            : { reason: `push to ${name}: ${revision.subject}`, push: true },
+        );
+      } catch (error) {
+        await noteError(project, error);
+      }
+    });
+
+  return {
+    async add(project) {
+      const exists = await db.selectFrom('projects').select('name').where('name', '=', project.name).executeTakeFirst();
+      if (exists) throw new ServerError('conflict', `there is a project "${project.name}" already`);
+      const head = await remoteHead(project.url, project.branch, limits);
+      const row: ProjectRow = {
+        name: project.name,
+        url: project.url,
+        branch: head.branch,
+        head: null,
+        error: null,
+        fetched_at: null,
+        start_run: project.run === false ? 0 : 1,
+        created_at: Date.now(),
+      };
+      await db.transaction().execute(async (trx) => {
+        const { numInsertedOrUpdatedRows } = await trx
+          .insertInto('projects')
+          .values(row)
+          .onConflict((c) => c.doNothing())
+          .executeTakeFirstOrThrow();
+        if (!numInsertedOrUpdatedRows) {
+          throw new ServerError('conflict', `there is a project "${project.name}" already`);
+        }
+        await events.append('project.added', { project: row.name, url: row.url, branch: row.branch }, trx);
+      });
+      // A removed project of this name may have left the mirror of another repository.
+      await removeMirror(mirrorAt(core.folder.sources, row.name, row.url));
+      await look(row.name);
+      return await find(row.name);
+    },
+
+    async remove(name) {
+      await exclusive(name, async () => {
+        const project = await find(name);
+        await db.transaction().execute(async (trx) => {
+          await trx.deleteFrom('projects').where('name', '=', name).execute();
+          await events.append('project.removed', { project: name }, trx);
+        });
+        await removeMirror(mirrorAt(core.folder.sources, name, project.url));
+      });
+    },
+
+    run: (name, revision) =>
+      exclusive(name, async () => {
+        const project = await find(name);
+        if (revision === undefined) {
+          const run = await update(project, (before, found) => ({
+            reason: before.head === found.revision ? `${name} by hand` : `push to ${name}: ${found.subject}`,
+            push: before.head !== found.revision,
+          }));
+          return run!;
+        }
+        const mirror = mirrorAt(core.folder.sources, name, project.url);
+        await fetchMirror(mirror, limits);
+        const id = await resolveRevision(mirror, revision, limits);
+        await importRevision(core, project, mirror, id);
+        const reason = `${name} at ${revision}, by hand`;
+        const run = await db
+          .transaction()
+          .execute((trx) => createRun(trx, events, { reason, revisions: new Map([[name, id]]) }));
+        core.runs.notify();
+        return run;
+      }),
+
+    async poll() {
+      const projects = await db.selectFrom('projects').select('name').orderBy('name').execute();
+      for (const { name } of projects) if (!core.signal.aborted) await look(name);
+    },
+
+    async watch() {
+      while (!core.signal.aborted) {
+        await this.poll().catch((error) => log.error({ err: error }, 'the projects could not be polled'));
+        await setTimeout(settings.pollSeconds * 1000, undefined, { signal: core.signal }).catch(() => {});
+      }
+    },
+  };
+}
+
+/** Lets one task per name run at a time. */
+function perName(): <T>(name: string, task: () => Promise<T>) => Promise<T> {
+  const tails = new Map<string, Promise<unknown>>();
+  return async (name, task) => {
+    const before = tails.get(name) ?? Promise.resolve();
+    const mine = before.then(task, task);
+    const tail = mine.catch(() => {});
+    tails.set(name, tail);
+    try {
+      return await mine;
+    } finally {
+      if (tails.get(name) === tail) tails.delete(name);
+    }
+  };
+}
