@@ -11,11 +11,11 @@ export type Ordering = {
 /** Topological order (Kahn), the same for the same graph in whatever order it is given. */
 export function sortTopologically(waits: Waits): Ordering {
   const missing = new Map<string, number>();
-  const waiters = new Map<string, string[]>();
+  const waiters = new Map<string, string[]>([...waits.keys()].map((id) => [id, []]));
   for (const [id, on] of waits) {
     const distinct = new Set(on);
     missing.set(id, distinct.size);
-    for (const other of distinct) waiters.set(other, [...(waiters.get(other) ?? []), id]);
+    for (const other of distinct) waiters.get(other)!.push(id);
   }
   const free = [...missing].filter(([, count]) => count === 0).map(([id]) => id);
   free.sort(descending);
@@ -23,40 +23,13 @@ export function sortTopologically(waits: Waits): Ordering {
   for (let id = free.pop(); id !== undefined; id = free.pop()) {
     order.push(id);
     missing.delete(id);
-    for (const waiter of waiters.get(id) ?? []) {
+    for (const waiter of waiters.get(id)!) {
       const count = missing.get(waiter)! - 1;
       missing.set(waiter, count);
       if (count === 0) insert(free, waiter);
     }
   }
   return { order, rest: new Set(missing.keys()) };
-}
-
-/**
- * Cycles among `rest` of an ordering: each as the ids that wait for each other, smallest first, the last one waiting
- * for the first. Finds at least one of each group of cycles that hang together, and never the same twice.
- */
-export function findCycles(waits: Waits, rest: ReadonlySet<string>): string[][] {
-  const cycles: string[][] = [];
-  const visited = new Set<string>();
-  for (const start of [...rest].sort()) {
-    const walk: string[] = [];
-    let at: string | undefined = start;
-    // What cannot be ordered always waits for something that cannot either, so each walk ends where one went before.
-    while (at !== undefined && !visited.has(at)) {
-      visited.add(at);
-      walk.push(at);
-      at = (waits.get(at) ?? []).filter((id) => rest.has(id)).sort()[0];
-    }
-    const from = at === undefined ? -1 : walk.indexOf(at);
-    if (from >= 0) cycles.push(smallestFirst(walk.slice(from)));
-  }
-  return cycles;
-}
-
-function smallestFirst(cycle: string[]): string[] {
-  const first = cycle.indexOf([...cycle].sort()[0]!);
-  return [...cycle.slice(first), ...cycle.slice(0, first)];
 }
 
 function descending(a: string, b: string): number {

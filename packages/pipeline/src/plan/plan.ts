@@ -46,7 +46,7 @@ function planJob(
   { steps, state, treeOf }: { steps: ReadonlyMap<JobId, PlanStep>; state: PlanState; treeOf: TreeOf },
 ): PlanStep {
   const ids = new Set(dependencies.map((dependency) => dependency.on));
-  const needed = [...steps].filter(([id]) => ids.has(id));
+  const needed = [...ids].map((id) => [id, steps.get(id)!] as const);
   for (const [id, step] of needed) {
     if (step.state === 'failed') return { state: 'skipped', because: id };
     if (step.state === 'skipped') return step;

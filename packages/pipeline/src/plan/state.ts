@@ -46,7 +46,7 @@ export type PlanState = {
 };
 
 export type PlanStep =
-  /** Waits for these jobs; in the graph's order. */
+  /** Waits for these jobs, in the order in which the job names them. */
   | { readonly state: 'blocked'; readonly on: readonly JobId[] }
   /** To be executed under this key. */
   | { readonly state: 'ready'; readonly key: string; readonly document: KeyDocument }
