@@ -1,0 +1,199 @@
+import { CliError } from '../errors.ts';
+import { oneLine, shorten } from '../output/text.ts';
+import { upCommand } from './folder.ts';
+import type { Connection } from './server.ts';
+
+/** An answer that takes longer than this is given up; streams only have to begin in this time. */
+const answerTimeout = 30_000;
+/** No answer of the API comes near this; more is junk, and is not read into memory. */
+const maximumAnswer = 64 * 1024 * 1024;
+
+export type Query = Record<string, string | number | boolean | undefined>;
+
+/** The REST API of one server. Every method throws CliError; `signal` ends whatever waits. */
+export type Client = {
+  readonly connection: Connection;
+  /** `METHOD path` of the last JSON answer; undefined before there was one. */
+  readonly lastAnswer: string | undefined;
+  /** GET of a JSON document. */
+  get<T>(path: string, query?: Query): Promise<T>;
+  /** A change, with a JSON answer; null when the server answers 204. */
+  send<T>(method: 'POST' | 'DELETE' | 'PATCH', path: string, body?: unknown): Promise<T>;
+  /** GET of a stream of text, chunk by chunk as it arrives. */
+  stream(path: string, options?: { query?: Query; headers?: Record<string, string> }): AsyncGenerator<string>;
+};
+
+/** A client for a server that was found; nothing is sent yet. */
+export function createClient(connection: Connection, options: { signal: AbortSignal; timeout?: number }): Client {
+  const { signal, timeout = answerTimeout } = options;
+  let lastAnswer: string | undefined;
+
+  async function ask(
+    method: string,
+    path: string,
+    o: { query?: Query; body?: unknown; accept?: string; headers?: Record<string, string> },
+  ) {
+    const url = new URL(`api/v1/${path}`, connection.url);
+    for (const [name, value] of Object.entries(o.query ?? {})) {
+      if (value !== undefined) url.searchParams.set(name, String(value));
+    }
+    const tooSlow = new AbortController();
+    const timer = setTimeout(() => tooSlow.abort(), timeout);
+    try {
+      const response = await fetch(url, {
+        method,
+        redirect: 'error',
+        headers: {
+          accept: o.accept ?? 'application/json',
+          ...(connection.token ? { authorization: `Bearer ${connection.token}` } : {}),
+          ...(o.body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...o.headers,
+        },
+        ...(o.body === undefined ? {} : { body: JSON.stringify(o.body) }),
+        signal: AbortSignal.any([signal, tooSlow.signal]),
+      });
+      if (!response.ok) throw refusal(await readText(response), response, `${method} ${path}`);
+      return { response, finish: () => clearTimeout(timer), tooSlow: tooSlow.signal };
+    } catch (error) {
+      clearTimeout(timer);
+      throw transportError(error, tooSlow.signal.aborted);
+    }
+  }
+
+  function transportError(error: unknown, wasTooSlow: boolean): unknown {
+    if (error instanceof CliError) return error;
+    if (signal.aborted) return new CliError('interrupted', 'Interrupted.', { cause: error });
+    const where = connection.url.origin;
+    if (wasTooSlow) {
+      return new CliError('unreachable', `The server at ${where} did not answer within ${timeout / 1000} s.`, {
+        cause: error,
+        hint: 'It may be overloaded or hang: try again, or look at the terminal where it runs.',
+      });
+    }
+    const { code, reason } = causeOf(error);
+    const hint = connection.folder
+      ? `It is not running any more. Start it with: ${upCommand(connection.folder)}`
+      : 'Check the address and that the server runs there (treeline up).';
+    const what = code === 'ECONNREFUSED' ? 'nothing listens there' : reason;
+    return new CliError('unreachable', `The server at ${where} cannot be reached: ${what}.`, { cause: error, hint });
+  }
+
+  async function json<T>(method: string, path: string, o: { query?: Query; body?: unknown }): Promise<T> {
+    const { response, finish, tooSlow } = await ask(method, path, o);
+    let text: string;
+    try {
+      text = await readText(response);
+    } catch (error) {
+      throw transportError(error, tooSlow.aborted);
+    } finally {
+      finish();
+    }
+    if (response.status === 204 && text === '') return null as T;
+    lastAnswer = `${method} ${path}`;
+    return parseAnswer<T>(text, response, lastAnswer);
+  }
+
+  return {
+    connection,
+    get lastAnswer() {
+      return lastAnswer;
+    },
+    get: (path, query = {}) => json('GET', path, { query }),
+    send: (method, path, body) => json(method, path, { body }),
+    async *stream(path, { query = {}, headers = {} } = {}) {
+      const { response, finish } = await ask('GET', path, { query, headers, accept: '*/*' });
+      finish();
+      if (!response.body) return;
+      const decoder = new TextDecoder();
+      try {
+        for await (const chunk of response.body) yield decoder.decode(chunk as Uint8Array, { stream: true });
+      } catch (error) {
+        throw transportError(error, false);
+      }
+      yield decoder.decode();
+    },
+  };
+}
+
+async function readText(response: Response): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = '';
+  let bytes = 0;
+  for await (const chunk of response.body ?? []) {
+    bytes += (chunk as Uint8Array).byteLength;
+    if (bytes > maximumAnswer) {
+      throw new CliError('server', `The server's answer is larger than ${maximumAnswer / 1024 / 1024} MiB.`, {
+        hint: 'Is this the address of a Treeline server?',
+      });
+    }
+    text += decoder.decode(chunk as Uint8Array, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
+function parseAnswer<T>(text: string, response: Response, what: string): T {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null) return value as T;
+  } catch {}
+  throw notUnderstood(text, response, what);
+}
+
+function notUnderstood(text: string, response: Response, what: string): CliError {
+  const type = response.headers.get('content-type')?.split(';')[0] ?? 'no type';
+  const begin = shorten(oneLine(text.slice(0, 400)).trim(), 60);
+  return new CliError('server', `The answer to ${what} was not understood: ${type}, "${begin}".`, {
+    hint: `Is ${new URL(response.url).origin} the address of a Treeline server, and of the same version? A proxy may answer in its place.`,
+  });
+}
+
+/** A status of 400 and above as an error: the server's own words when there are some. */
+function refusal(text: string, response: Response, what: string): CliError {
+  const { status } = response;
+  let error: { code?: unknown; message?: unknown; hint?: unknown; requestId?: unknown } | undefined;
+  try {
+    error = (JSON.parse(text) as { error?: typeof error } | null)?.error;
+  } catch {}
+  if (typeof error?.message !== 'string') {
+    if (status === 401 || status === 403) return new CliError('not-allowed', `The server refused ${what} (${status}).`);
+    return notUnderstood(`${status} ${text}`, response, what);
+  }
+  const requestId = typeof error.requestId === 'string' ? error.requestId : undefined;
+  const hint = typeof error.hint === 'string' ? error.hint : statusHint(status, requestId);
+  return new CliError(codeOfStatus(status), tidy(error.message), {
+    hint: hint && tidy(hint),
+    server: { code: typeof error.code === 'string' ? error.code : String(status), ...(requestId ? { requestId } : {}) },
+  });
+}
+
+function codeOfStatus(status: number): CliError['code'] {
+  if (status === 401 || status === 403) return 'not-allowed';
+  if (status === 404 || status === 410) return 'not-found';
+  if (status === 409 || status === 412) return 'conflict';
+  if (status === 400 || status === 413 || status === 422) return 'usage';
+  if (status === 502 || status === 503 || status === 504) return 'unreachable';
+  return status >= 500 ? 'server' : 'failed';
+}
+
+function statusHint(status: number, requestId: string | undefined): string | undefined {
+  if (status === 401)
+    return 'Pass the token with --token or TREELINE_TOKEN; the first start of the server wrote it to admin-token in its data folder.';
+  if (status >= 500 && requestId) return `The server's log says more; look for request ${requestId}.`;
+  return undefined;
+}
+
+/** Messages may have several lines (a diagnostic with its caret), but no control characters. */
+function tidy(text: string): string {
+  return text
+    .slice(0, 8000)
+    .replace(/[^\P{Cc}\n\t]/gu, '\ufffd')
+    .trimEnd();
+}
+
+function causeOf(error: unknown): { code: string | undefined; reason: string } {
+  let cause: unknown = error;
+  while (cause instanceof Error && cause.cause instanceof Error) cause = cause.cause;
+  const { code } = cause as NodeJS.ErrnoException;
+  const message = cause instanceof Error && cause.message ? cause.message : String(code ?? cause);
+  return { code, reason: oneLine(message) };
+}

@@ -1,0 +1,84 @@
+import type { Style } from './colour.ts';
+import { paint } from './colour.ts';
+import { cellWidth, oneLine, shorten } from './text.ts';
+
+/** A cell: its text, and optionally a style that is applied after the text was fitted. */
+export type Cell = string | { text: string; style: Style | Style[] };
+
+export type Column = {
+  header: string;
+  align?: 'left' | 'right';
+  /** Cells of this column may be cut when the table is wider than the terminal; the last such column goes first. */
+  shrink?: boolean;
+};
+
+/**
+ * Rows as lines of aligned columns, two spaces apart. `width` is the terminal's (Infinity when piped: then nothing
+ * is cut and a program can split on two spaces). Cell text is made harmless for a terminal here.
+ */
+export function formatTable(
+  columns: Column[],
+  rows: Cell[][],
+  options: { width?: number; stream?: NodeJS.WritableStream; indent?: string } = {},
+): string {
+  const { width = terminalWidth(), stream = process.stdout, indent = '' } = options;
+  const texts = rows.map((row) => columns.map((_, index) => cellText(row[index])));
+  const widths = columns.map((column, index) =>
+    Math.max(cellWidth(column.header), ...texts.map((row) => cellWidth(row[index]!))),
+  );
+  fit(columns, widths, width - indent.length);
+
+  const line = (cells: string[], styles: Array<Style | Style[] | undefined>) =>
+    indent +
+    cells
+      .map((text, index) => {
+        const fitted = shorten(text, widths[index]!);
+        const padding = ' '.repeat(Math.max(0, widths[index]! - cellWidth(fitted)));
+        const style = styles[index];
+        const painted = style ? paint(style, fitted, stream) : fitted;
+        return columns[index]!.align === 'right' ? padding + painted : painted + padding;
+      })
+      .join('  ')
+      .trimEnd();
+
+  const header = line(
+    columns.map((column) => column.header),
+    columns.map(() => 'dim'),
+  );
+  const body = rows.map((row, index) =>
+    line(
+      texts[index]!,
+      columns.map((_, column) => cellStyle(row[column])),
+    ),
+  );
+  return [header, ...body].join('\n');
+}
+
+function cellText(cell: Cell | undefined): string {
+  const text = typeof cell === 'object' ? cell.text : cell;
+  if (typeof text !== 'string') throw new TypeError(`a table cell is ${text === null ? 'null' : typeof text}`);
+  return oneLine(text);
+}
+
+function cellStyle(cell: Cell | undefined): Style | Style[] | undefined {
+  return typeof cell === 'object' ? cell.style : undefined;
+}
+
+/** Takes cells from the shrinkable columns, widest first, until the row fits; never below 8 cells. */
+function fit(columns: Column[], widths: number[], width: number): void {
+  const total = () => widths.reduce((sum, cells) => sum + cells, 0) + 2 * (widths.length - 1);
+  while (total() > width) {
+    let widest = -1;
+    for (const [index, column] of columns.entries()) {
+      if (column.shrink && widths[index]! > 8 && (widest < 0 || widths[index]! >= widths[widest]!)) widest = index;
+    }
+    if (widest < 0) return;
+    widths[widest]!--;
+  }
+}
+
+/** Columns of the terminal on stdout; Infinity when stdout is a pipe or a file. */
+export function terminalWidth(stream: NodeJS.WritableStream = process.stdout): number {
+  const { isTTY, columns } = stream as NodeJS.WriteStream;
+  return isTTY ? columns || 80 : Number.POSITIVE_INFINITY;
+}

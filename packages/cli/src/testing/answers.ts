@@ -1,0 +1,143 @@
+import type { CommitInfo, Diff, Job, Project, Release, RunDetail, Source } from '@treeline/server';
+
+/** Answers of the API as the server gives them, for tests that want to see how they are shown. */
+
+const checksum = (digit: string) => digit.repeat(64);
+export const oldCommit = checksum('a');
+export const newCommit = checksum('b');
+const tree = { contents: checksum('c'), meta: checksum('d') };
+const time = '2026-11-01T12:00:00.000Z';
+
+export const source: Source = {
+  project: 'app',
+  url: 'https://example.org/app.git',
+  revision: '1234567890abcdef1234567890abcdef12345678',
+  subject: 'Steer with more care',
+  commit: checksum('e'),
+};
+
+export const project: Project = {
+  name: 'app',
+  url: source.url,
+  branch: 'main',
+  head: { revision: source.revision, subject: source.subject, commit: source.commit },
+  error: null,
+  fetchedAt: time,
+  createdAt: time,
+};
+
+export function job(id: string, changes: Partial<Job> = {}): Job {
+  const [projectName = '', name = ''] = id.split('/');
+  return {
+    id,
+    project: projectName,
+    name,
+    kind: 'command',
+    state: 'passed',
+    reused: false,
+    key: checksum('f'),
+    why: [],
+    blockedOn: [],
+    waits: null,
+    executionId: `x-${name}`,
+    runner: 'bench',
+    emulated: [],
+    failure: null,
+    outputs: [],
+    log: `/api/v1/executions/x-${name}/log`,
+    startedAt: time,
+    finishedAt: time,
+    durationMs: 1500,
+    ...changes,
+  };
+}
+
+export function run(changes: Partial<RunDetail> = {}): RunDetail {
+  return {
+    id: 'run-3',
+    number: 3,
+    state: 'passed',
+    reason: 'push to app',
+    trigger: null,
+    error: null,
+    counts: { total: 2, reused: 1, states: { passed: 2 } },
+    createdAt: time,
+    finishedAt: time,
+    durationMs: 4000,
+    manifest: [source],
+    jobs: [
+      job('app/package', { why: [{ field: 'source', before: null, after: null, message: 'the source changed' }] }),
+      job('model/train', { reused: true, durationMs: 0 }),
+    ],
+    publishes: [
+      {
+        project: 'system',
+        artifact: 'system',
+        repository: 'public',
+        channel: 'robot/edge',
+        state: 'published',
+        commit: newCommit,
+        releaseId: 'release-2',
+        message: null,
+      },
+    ],
+    ...changes,
+  };
+}
+
+export function release(number: number, changes: Partial<Release> = {}): Release {
+  return {
+    id: `release-${number}`,
+    number,
+    repository: 'public',
+    channel: 'robot/edge',
+    commit: number === 1 ? oldCommit : newCommit,
+    previous: number === 1 ? null : oldCommit,
+    state: 'published',
+    artifact: 'system/system',
+    runId: 'run-3',
+    reason: 'run 3',
+    message: null,
+    current: number !== 1,
+    createdAt: time,
+    publishedAt: time,
+    ...changes,
+  };
+}
+
+export const commit: CommitInfo = {
+  commit: newCommit,
+  tree,
+  parent: null,
+  subject: 'system/system',
+  body: '',
+  createdAt: time,
+  kind: 'artifact',
+  provenance: {
+    project: 'system',
+    job: 'compose',
+    artifact: 'system',
+    key: checksum('f'),
+    run: 'run-3',
+    inputs: [{ name: 'app/package', commit: checksum('9') }],
+    sources: [source],
+  },
+  source: null,
+  channels: ['public:robot/edge'],
+};
+
+export const diff: Diff = {
+  from: oldCommit,
+  to: newCommit,
+  changes: [
+    {
+      kind: 'modified',
+      path: '/usr/lib/model',
+      before: { type: 'file', size: 1200 },
+      after: { type: 'file', size: 3400 },
+    },
+    { kind: 'added', path: '/usr/bin/steer', after: { type: 'file', size: 512, mode: 0o100755 } },
+    { kind: 'removed', path: '/etc/old', before: { type: 'symlink', target: 'new' } },
+  ],
+  download: { objects: 4, bytes: 5000, totalObjects: 900, totalBytes: 9_000_000 },
+};

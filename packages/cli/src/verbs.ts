@@ -1,0 +1,85 @@
+import type { Command } from 'commander';
+import type { Session } from './session.ts';
+
+/** A verb: how it shows in `treeline --help`, and the module that declares its options and does it. */
+export type Verb = {
+  name: string;
+  /** How its arguments show in the list of verbs. */
+  usage: string;
+  summary: string;
+  hidden?: boolean;
+  load(): Promise<VerbModule>;
+};
+
+/** What a verb's module exports: it gives the command its arguments, options, help and action. */
+export type VerbModule = { declare(command: Command, session: Session): void };
+
+/** Every verb, in the order of `treeline --help`. Modules are loaded only for the verb that is called. */
+export const verbs: Verb[] = [
+  { name: 'up', usage: '', summary: 'start the server, here, in this terminal', load: () => import('./verbs/up.ts') },
+  {
+    name: 'project',
+    usage: 'add|list|remove',
+    summary: 'the git repositories that pipelines come from',
+    load: () => import('./verbs/project.ts'),
+  },
+  {
+    name: 'run',
+    usage: '[PROJECT]',
+    summary: 'fetch and run what is new; --wait watches it',
+    load: () => import('./verbs/run.ts'),
+  },
+  { name: 'runs', usage: '', summary: 'the latest runs', load: () => import('./verbs/runs.ts') },
+  {
+    name: 'status',
+    usage: '[RUN]',
+    summary: 'the jobs of a run: state, why it ran again, time',
+    load: () => import('./verbs/status.ts'),
+  },
+  { name: 'cancel', usage: 'RUN', summary: 'cancel a run', load: () => import('./verbs/cancel.ts') },
+  { name: 'logs', usage: 'JOB', summary: 'what a job printed', load: () => import('./verbs/logs.ts') },
+  {
+    name: 'publish',
+    usage: 'COMMIT --to CHANNEL',
+    summary: 'make a commit the release of a channel',
+    load: () => import('./verbs/publish.ts'),
+  },
+  {
+    name: 'releases',
+    usage: '[CHANNEL]',
+    summary: 'what was published when',
+    load: () => import('./verbs/releases.ts'),
+  },
+  {
+    name: 'show',
+    usage: 'REV',
+    summary: 'what a commit is and from what it was made',
+    load: () => import('./verbs/show.ts'),
+  },
+  { name: 'diff', usage: 'FROM TO', summary: 'exactly the files that differ', load: () => import('./verbs/diff.ts') },
+  {
+    name: 'checkout',
+    usage: 'REV DIR',
+    summary: 'write the tree of a commit to a folder',
+    load: () => import('./verbs/checkout.ts'),
+  },
+  {
+    name: 'devices',
+    usage: '[list|show|…]',
+    summary: 'which board runs what, and why',
+    load: () => import('./verbs/devices.ts'),
+  },
+  {
+    name: 'agent',
+    usage: 'enrol|run|status',
+    summary: 'the update agent, on a device',
+    load: () => import('./verbs/agent.ts'),
+  },
+  {
+    name: 'runner',
+    usage: '',
+    summary: 'the embedded runner (started by the server)',
+    hidden: true,
+    load: () => import('./verbs/runner.ts'),
+  },
+];
