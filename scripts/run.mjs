@@ -13,20 +13,19 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** What each task starts, and the Debian packages without which it cannot do its work. */
 const tasks = {
-  quickstart: { script: 'scripts/quickstart/main.ts', debian: ['ostree', 'bubblewrap', 'git'] },
+  quickstart: { script: 'scripts/quickstart/main.ts', debian: ['ostree', 'bubblewrap', 'git', 'python3'] },
   test: {
     script: 'scripts/test.ts',
-    debian: ['ostree', 'bubblewrap', 'git', 'git-lfs', 'attr', 'postgresql', 'python3'],
+    debian: ['ostree', 'bubblewrap', 'git', 'git-lfs', 'attr', 'openssl', 'postgresql', 'python3'],
   },
   check: { script: 'scripts/check.ts', debian: [] },
-  bench: { script: 'bench/main.ts', debian: ['ostree', 'time', 'coreutils'] },
+  bench: { script: 'bench/main.ts', debian: ['ostree', 'time'] },
 };
 
 /** A package counts as there when one of these is: looking for files costs no process and works off Debian too. */
 const proof = {
   attr: ['setfattr'],
   bubblewrap: ['bwrap'],
-  coreutils: ['cp'],
   postgresql: ['initdb', '/usr/lib/postgresql/*/bin/initdb'],
 };
 
@@ -51,8 +50,7 @@ function installNpmPackages() {
   if (!installedMatches(JSON.parse(lock.toString('utf8')))) {
     const npm = process.env.npm_execpath;
     const [command, first] = npm?.endsWith('.js') ? [process.execPath, [npm]] : ['npm', []];
-    const stdio = ['ignore', 'pipe', 'inherit'];
-    install('npm packages', command, [...first, 'ci', '--loglevel=error', '--no-fund', '--no-audit'], { stdio });
+    install('npm packages', command, [...first, 'ci', '--loglevel=error', '--no-fund', '--no-audit']);
   }
   writeFileSync(note, `${hash}\n`);
 }
@@ -104,9 +102,8 @@ function installDebianPackages(wanted) {
   }
   const environment = ['DEBIAN_FRONTEND=noninteractive', 'apt-get'];
   const [command, first] = isRoot ? ['env', environment] : ['sudo', ['-n', 'env', ...environment]];
-  const stdio = ['ignore', 'pipe', 'pipe'];
-  install('package lists', command, [...first, 'update', '-qq', '-o', 'DPkg::Lock::Timeout=300'], { stdio });
-  install(missing.join(', '), command, [...first, ...installArguments], { stdio });
+  install('package lists', command, [...first, 'update', '-qq', '-o', 'DPkg::Lock::Timeout=300']);
+  install(missing.join(', '), command, [...first, ...installArguments]);
 }
 
 function isThere(program) {
@@ -128,22 +125,29 @@ function isThere(program) {
 
 // -------------------------------------------------------------------------------------------------- processes
 
-function install(what, command, commandArguments, options) {
+function install(what, command, commandArguments) {
   process.stderr.write(`Installing ${what} … `);
   const began = Date.now();
-  const result = spawnSync(command, commandArguments, { cwd: root, encoding: 'utf8', ...options });
+  const result = spawnSync(command, commandArguments, {
+    cwd: root,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    maxBuffer: 64 * 2 ** 20,
+  });
   const seconds = ((Date.now() - began) / 1000).toFixed(1);
   if (result.status === 0) {
     process.stderr.write(`${seconds} s\n`);
     return;
   }
-  process.stderr.write(`failed after ${seconds} s\n${result.stdout ?? ''}${result.stderr ?? ''}`);
+  const output = `${result.stdout ?? ''}${result.stderr ?? ''}`.trimEnd().split('\n');
+  // npm explains all of its options at the end; what went wrong is at the beginning.
+  const shown = [...output.slice(0, 12), ...(output.length > 12 ? ['…'] : [])].map((line) => `  ${line}\n`);
+  process.stderr.write(`failed after ${seconds} s\n${shown.join('')}`);
   const why = result.error?.message ?? (result.signal ? `ended by ${result.signal}` : `exit code ${result.status}`);
-  stop(
-    `could not install ${what}: ${why}`,
-    `The command was: ${[command, ...commandArguments].join(' ')}\n` +
-      "It needs the network: npm's registry and Debian's mirror (a proxy goes into npm's and apt's own settings).",
-  );
+  const hint = output.some((line) => line.includes('EUSAGE'))
+    ? 'Bring package-lock.json up to date with `npm install`, and commit it with package.json.'
+    : "It needs the network: npm's registry and Debian's mirror (a proxy goes into npm's and apt's own settings).";
+  stop(`could not install ${what}: ${why}`, `The command was: ${[command, ...commandArguments].join(' ')}\n${hint}`);
 }
 
 function start(command, commandArguments) {
