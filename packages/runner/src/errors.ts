@@ -11,8 +11,8 @@ export type RunnerErrorCode =
   | 'unauthorized'
   /** The server's answer is not the protocol's. */
   | 'protocol'
-  /** The runner's own disk is full. */
-  | 'no-space';
+  /** A job was ended from outside: cancelled, its lease lost, or its runner stopped. */
+  | 'stopped';
 
 /** Base of this package's errors. `message` says what and where, `hint` what to do about it. */
 export class RunnerError extends Error {

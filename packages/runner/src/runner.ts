@@ -1,10 +1,79 @@
-import type { RunnerOptions } from './settings.ts';
+import { openJobStore } from './job/store.ts';
+import { createRunnerClient } from './lease/client.ts';
+import { carryOut } from './lease/execution.ts';
+import { leaseLoop } from './lease/loop.ts';
+import { machineOffer } from './offer.ts';
+import { chooseSandbox } from './sandbox/choose.ts';
+import type { RunnerOptions, RunnerSettings } from './settings.ts';
 import { runnerOptionsFromEnvironment, runnerSettings } from './settings.ts';
+import { openTreeCache } from './trees/cache.ts';
+import { openWorkFolder } from './work-folder.ts';
 
 /**
- * Runs a runner until it is told to stop (SIGTERM, SIGINT, `signal`, or the end of its parent), then resolves.
- * Rejects with RunnerError when it cannot work at all: `no-sandbox`, `busy`, `unauthorized`, `bad-settings`.
+ * Runs a runner until it is told to stop (SIGTERM, SIGINT, `signal`, or the end of its parent), then kills its jobs,
+ * reports them as infrastructure failures and resolves. Rejects with RunnerError when it cannot work at all:
+ * `no-sandbox`, `busy`, `unauthorized`, `bad-settings`; with OstreeError when the store is none.
  */
 export async function runRunner(options: RunnerOptions = runnerOptionsFromEnvironment()): Promise<void> {
-  runnerSettings(options);
+  const settings = runnerSettings(options);
+  const stopping = stopSignal(settings);
+  try {
+    const sandbox = await chooseSandbox(settings.unsandboxed);
+    const store = await openJobStore(settings.store);
+    const folder = await openWorkFolder(settings.workDir);
+    try {
+      const trees = await openTreeCache({
+        dir: folder.treesDir,
+        maxBytes: settings.cacheBytes,
+        checkout: (tree, dest) => store.checkout(tree, dest, stopping.signal),
+      });
+      const { name, labels, emulate, log } = settings;
+      const offer = await machineOffer({ name, labels, emulate, sandbox: sandbox.kind });
+      const client = createRunnerClient(settings);
+      log(`runner ${name} (${offer.arch}, ${offer.cpus} cores, sandbox: ${sandbox.kind}) serves ${settings.server}`);
+      const machine = { store, trees, sandbox, jobsDir: folder.jobsDir };
+      await leaseLoop({
+        client,
+        offer,
+        concurrency: settings.concurrency,
+        waitSeconds: settings.waitSeconds,
+        carryOut: (lease) =>
+          carryOut(lease, { client, machine, giveUpSeconds: settings.giveUpSeconds, log, signal: stopping.signal }),
+        log,
+        signal: stopping.signal,
+      });
+    } finally {
+      folder.unlock();
+    }
+  } finally {
+    stopping.dispose();
+  }
+}
+
+const PARENT_POLL_MS = 250;
+
+/** One signal for all that stops a runner. */
+function stopSignal(settings: RunnerSettings): { signal: AbortSignal; dispose: () => void } {
+  const controller = new AbortController();
+  const stop = (): void => controller.abort();
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  // A server that forked this process with a channel, and died, closes the channel.
+  process.on('disconnect', stop);
+  const { parentPid, signal } = settings;
+  const parentWatch = setInterval(() => {
+    if (parentPid !== undefined && process.ppid !== parentPid) stop();
+  }, PARENT_POLL_MS);
+  signal?.addEventListener('abort', stop, { once: true });
+  if (signal?.aborted) stop();
+  return {
+    signal: controller.signal,
+    dispose: () => {
+      process.off('SIGTERM', stop);
+      process.off('SIGINT', stop);
+      process.off('disconnect', stop);
+      clearInterval(parentWatch);
+      signal?.removeEventListener('abort', stop);
+    },
+  };
 }
