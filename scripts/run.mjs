@@ -164,6 +164,11 @@ function start(command, commandArguments) {
       child.kill(signal);
     });
   }
+  // npm passes SIGTERM to its shell only, which dies without telling us: a task without a parent has to end too.
+  const parent = process.ppid;
+  setInterval(() => {
+    if (process.ppid !== parent) child.kill('SIGTERM');
+  }, 1000).unref();
   child.on('error', (error) =>
     stop(`could not start ${command}: ${error.message}`, 'Remove node_modules and try again.'),
   );
