@@ -1,11 +1,16 @@
-export { writeFolder, type WriteFolderOptions } from './commit/folder.ts';
+export { type CheckoutOptions, type CheckoutStats, checkout } from './checkout/checkout.ts';
+export { type WriteFolderOptions, writeFolder } from './commit/folder.ts';
 export { type NewCommit, writeCommit } from './commit/write-commit.ts';
+export { compose, type Layer } from './compose/compose.ts';
+export { filterTree } from './compose/filter-tree.ts';
+export { type Change, type DownloadSize, diffTrees, downloadSize, type Node } from './diff/diff.ts';
 export { OstreeError, type OstreeErrorCode } from './errors.ts';
 export { type Commit, type Metadata, metadataValue } from './formats/commit.ts';
 export type { DirMeta } from './formats/dirmeta.ts';
 export type { DirTree } from './formats/dirtree.ts';
 export type { FileHeader } from './formats/file.ts';
 export { type Checksum, isChecksum, type ObjectType, type Tree } from './formats/object-name.ts';
+export { decodeSummary, encodeSummary, type Summary, type SummaryRef } from './formats/summary.ts';
 export { syncFolder, writeFileDurably } from './fs/durable.ts';
 export { decode } from './gvariant/decode.ts';
 export { encode, type Value, type Variant } from './gvariant/encode.ts';
@@ -21,3 +26,5 @@ export {
 export { isRefName, listRefs, readRef, resolveRev, setRef } from './repo/refs.ts';
 export { type CreateRepoOptions, createRepo, openRepo, type Repo, type RepoMode } from './repo/repo.ts';
 export { Transaction, type TransactionOptions, type TransactionStats, withTransaction } from './repo/transaction.ts';
+export { lookUp, subtree, type TreeReader, treeReader } from './repo/tree-reader.ts';
+export { type UpdateSummaryOptions, updateSummary } from './summary/update.ts';

@@ -51,7 +51,10 @@ export function openStatCache(repo: Repo, folder: string): StatCache {
     },
     remember(stats, attributes, xattrs, checksum, readAt) {
       if (stats.ctimeMs > readAt - SETTLED_MS) return;
-      seen.set(`${stats.dev}:${stats.ino}`, Buffer.concat([keyOf(stats, attributes, xattrs), Buffer.from(checksum, 'hex')]));
+      seen.set(
+        `${stats.dev}:${stats.ino}`,
+        Buffer.concat([keyOf(stats, attributes, xattrs), Buffer.from(checksum, 'hex')]),
+      );
     },
     save() {
       const body = Buffer.concat([...seen.values()]);

@@ -36,11 +36,15 @@ export function encodeDirTree(tree: DirTree): Buffer {
  * @param object how errors name these bytes
  */
 export function decodeDirTree(data: Uint8Array, object: string): DirTree {
-  const [files, dirs] = decode(FORMAT, data, { object }) as [[string, Uint8Array][], [string, Uint8Array, Uint8Array][]];
+  const [files, dirs] = decode(FORMAT, data, { object }) as [
+    [string, Uint8Array][],
+    [string, Uint8Array, Uint8Array][],
+  ];
   const tree: DirTree = { files: new Map(), dirs: new Map() };
   let previous: string | undefined;
   const check = (name: string) => {
-    const reason = badName(name) ?? (previous !== undefined && compareNames(previous, name) >= 0 ? 'out of order' : null);
+    const reason =
+      badName(name) ?? (previous !== undefined && compareNames(previous, name) >= 0 ? 'out of order' : null);
     previous = name;
     if (reason) throw new OstreeError('corrupt', `${object}: entry ${JSON.stringify(name)}: ${reason}`, { object });
   };

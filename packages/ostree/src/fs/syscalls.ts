@@ -1,5 +1,5 @@
-import { createRequire } from 'node:module';
 import { fsyncSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { OstreeError } from '../errors.ts';
 
 /**

@@ -16,7 +16,12 @@ export interface DecodeOptions {
  */
 export function decode(signature: string, data: Uint8Array, options: DecodeOptions = {}): Value {
   const buffer = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-  return new Reader(buffer, options.object ?? `GVariant "${signature}"`).read(parseType(signature), 0, buffer.length, 0);
+  return new Reader(buffer, options.object ?? `GVariant "${signature}"`).read(
+    parseType(signature),
+    0,
+    buffer.length,
+    0,
+  );
 }
 
 /** Variants nest through their own type strings: bound that too. */
@@ -216,7 +221,8 @@ class Reader {
   #minimalOffsets(size: number, body: number, count: number, start: number): void {
     if (count === 0 || size === 1) return;
     const narrower = size / 2;
-    if (body + count * narrower <= 2 ** (8 * narrower) - 1) throw this.#corrupt(start, 'framing offsets wider than needed');
+    if (body + count * narrower <= 2 ** (8 * narrower) - 1)
+      throw this.#corrupt(start, 'framing offsets wider than needed');
   }
 }
 

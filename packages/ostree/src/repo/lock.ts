@@ -16,11 +16,7 @@ const TIMEOUT_SECONDS = 300;
  * @returns a function that lets go
  * @throws OstreeError `io` after the time-out
  */
-export async function lockRepo(
-  repo: Repo,
-  kind: 'shared' | 'exclusive',
-  signal?: AbortSignal,
-): Promise<() => void> {
+export async function lockRepo(repo: Repo, kind: 'shared' | 'exclusive', signal?: AbortSignal): Promise<() => void> {
   const core = repo.config.get('core');
   if (core?.get('locking') === 'false') return () => {};
   let fd: number;

@@ -17,7 +17,7 @@ const REMOTE_REF = /^(?:([\w.-]+):)?(.+)$/;
  */
 export function refPath(repo: Repo, name: string): string {
   const [, remote, ref] = REMOTE_REF.exec(name) ?? [];
-  if (!ref || !isRefName(ref)) {
+  if (!ref || !isRefName(ref) || (remote !== undefined && !isRefName(remote))) {
     throw new OstreeError('invalid', `${JSON.stringify(name)} cannot be the name of a ref`, {
       hint: 'A ref is made of letters, digits, "-", "_", "." and "/" between parts, for example robot/edge.',
     });
@@ -146,9 +146,13 @@ export async function resolveRev(repo: Repo, rev: string): Promise<Checksum> {
     const found = await abbreviated(repo, rev);
     if (found.length === 1) return found[0]!;
     if (found.length > 1) {
-      throw new OstreeError('invalid', `${rev} is the start of ${found.length} commits: ${found.slice(0, 4).join(', ')}`, {
-        hint: 'Give more digits.',
-      });
+      throw new OstreeError(
+        'invalid',
+        `${rev} is the start of ${found.length} commits: ${found.slice(0, 4).join(', ')}`,
+        {
+          hint: 'Give more digits.',
+        },
+      );
     }
   }
   throw new OstreeError('not-found', `${repo.path}: no ref or commit "${rev}"`);

@@ -66,9 +66,13 @@ export async function openRepo(path: string): Promise<Repo> {
     (found) => found.isDirectory(),
     () => false,
   );
-  throw new OstreeError('not-found', `${path}: not an OSTree repository${isFolder ? ' (no config)' : ' (no such folder)'}`, {
-    hint: 'Name a repository folder, or make one with `treeline repo init`.',
-  });
+  throw new OstreeError(
+    'not-found',
+    `${path}: not an OSTree repository${isFolder ? ' (no config)' : ' (no such folder)'}`,
+    {
+      hint: 'Name a repository folder, or make one with `treeline repo init`.',
+    },
+  );
 }
 
 async function readConfig(path: string): Promise<KeyFile | null> {

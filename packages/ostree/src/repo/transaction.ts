@@ -26,12 +26,18 @@ import { type Checksum, loosePath, type ObjectType, type Tree } from '../formats
 import { hasSyncFilesystem, syncFilesystem, tryHold } from '../fs/syscalls.ts';
 import { encode, type Value } from '../gvariant/encode.ts';
 import { pool } from '../work/pool.ts';
+import {
+  changed,
+  type FileToStore,
+  type ObjectTarget,
+  type StoredObject,
+  WHOLE_FILE_BYTES,
+} from '../work/store-file.ts';
 import type { Task, TaskResults } from '../work/task.ts';
-import { changed, type FileToStore, type ObjectTarget, type StoredObject, WHOLE_FILE_BYTES } from '../work/store-file.ts';
 import { lockRepo } from './lock.ts';
 import { assertHash, hasObject } from './objects.ts';
-import { fileExtension, type Repo } from './repo.ts';
 import { refPath, setRef } from './refs.ts';
+import { fileExtension, type Repo } from './repo.ts';
 
 export interface TransactionOptions {
   signal?: AbortSignal;

@@ -43,7 +43,8 @@ async function verify(mode: RepoMode, { type, checksum, path }: ObjectToVerify):
   else if (mode === 'archive') {
     const data = lstatSync(path).size > WHOLE_FILE_BYTES ? null : readFileSync(path);
     // A small file can unpack to a large one: only what says it is small is unpacked in memory.
-    if (data && data.length >= 16 && data.readBigUInt64BE(8) <= BigInt(4 * WHOLE_FILE_BYTES)) verifyFilez(checksum, data);
+    if (data && data.length >= 16 && data.readBigUInt64BE(8) <= BigInt(4 * WHOLE_FILE_BYTES))
+      verifyFilez(checksum, data);
     else await verifyFilezFile(checksum, path);
     return;
   } else actual = await hashBare(path);
