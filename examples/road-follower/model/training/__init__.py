@@ -1,0 +1,1 @@
+"""Train the robot's steering model and judge it."""
