@@ -6,7 +6,8 @@ import { paint } from './output/colour.ts';
 import { formatDuration } from './output/duration.ts';
 import { type LiveLines, liveLines } from './output/progress.ts';
 import { formatRunProblem, jobReason, jobState, jobTime, publishLine, runCounts, stateStyle } from './output/run.ts';
-import { manyLines, oneLine } from './output/text.ts';
+import { terminalWidth } from './output/table.ts';
+import { cellWidth, manyLines, oneLine, shorten } from './output/text.ts';
 import { count } from './output/words.ts';
 import { fetchRun, isOver } from './runs.ts';
 
@@ -77,8 +78,11 @@ function jobLine(job: Job, width: number): string {
   const state = jobState(job);
   const time = jobTime(job, Date.now());
   const mark = paint(stateStyle(state), state.padEnd(9));
-  const reason = state === 'running' || state === 'skipped' || state === 'failed' ? jobReason(job) : '';
-  return `  ${mark} ${oneLine(job.id).padEnd(width)}  ${paint('dim', time.padStart(9))}  ${reason}`.trimEnd();
+  const reason = jobReason(job);
+  const start = `  ${mark} ${oneLine(job.id).padEnd(width)}  ${paint('dim', time.padStart(9))}`;
+  // Why it failed must be read; why it ran may be cut.
+  const shown = state === 'failed' ? reason : shorten(reason, Math.max(10, terminalWidth() - cellWidth(start) - 3));
+  return `${start}  ${state === 'passed' ? paint('dim', shown) : shown}`.trimEnd();
 }
 
 async function tellLogTail(job: Job, o: { screen: LiveLines; client: Client }): Promise<void> {

@@ -2,7 +2,8 @@ import type { Device, DeviceDetail, DeviceEvent, Release } from '@treeline/serve
 import type { Style } from './colour.ts';
 import { paint } from './colour.ts';
 import { formatAge } from './duration.ts';
-import { fields, sourceTable } from './provenance.ts';
+import { fields } from './fields.ts';
+import { sourceTable } from './provenance.ts';
 import { type Cell, formatTable } from './table.ts';
 import { oneLine } from './text.ts';
 import { shortId } from './words.ts';
@@ -59,7 +60,7 @@ export function deviceTable(devices: Device[], { releases, now }: Context): stri
       device.current ? releaseName(device.current, releases) : '-',
       device.channel ?? '-',
       device.lastSeen ? formatAge(Date.parse(device.lastSeen), now) : 'never',
-      reasonOf(device, releases),
+      { text: reasonOf(device, releases), below: true },
     ];
   });
   return formatTable(

@@ -56,6 +56,7 @@ test('text that is shortened or wrapped keeps within its cells', () => {
     fc.property(fc.string({ unit: 'grapheme' }), fc.integer({ min: 1, max: 40 }), (text, cells) => {
       const line = oneLine(text);
       assert.ok(cellWidth(shorten(line, cells)) <= cells);
+      assert.ok(cellWidth(shorten(line, cells, 'end')) <= cells);
       assert.equal(wrap(line, cells).join(' '), line);
     }),
   );

@@ -23,7 +23,8 @@ export function liveLines(stream: WriteStream | NodeJS.WriteStream = process.std
   let shown = 0;
   let hidden = false;
 
-  const erase = () => (shown > 0 ? `\x1b[${shown}A\x1b[J` : '');
+  // The carriage return: a terminal that echoes ^C leaves the cursor behind it.
+  const erase = () => (shown > 0 ? `\r\x1b[${shown}A\x1b[J` : '');
   return {
     live,
     print(text) {

@@ -1,5 +1,4 @@
 import type { Source } from '@treeline/server';
-import { paint } from './colour.ts';
 import { type Cell, formatTable } from './table.ts';
 import { shortId } from './words.ts';
 
@@ -16,15 +15,9 @@ export function sourceTable(sources: Source[], options: { indent?: string } = {}
       { header: 'project' },
       { header: 'revision' },
       { header: 'subject', shrink: true },
-      { header: 'url', shrink: true },
+      { header: 'url', shrink: true, keep: 'end' },
     ],
     rows,
     options,
   );
-}
-
-/** Labelled lines, the labels in one column. */
-export function fields(pairs: Array<[label: string, value: string]>): string {
-  const width = Math.max(...pairs.map(([label]) => label.length));
-  return pairs.map(([label, value]) => `${paint('dim', label.padEnd(width))}  ${value}`).join('\n');
 }

@@ -110,7 +110,8 @@ export function formatRunProblem(run: Run): string {
 function jobTable(jobs: Job[], now: number): string {
   const rows = jobs.map((job): Cell[] => {
     const state = jobState(job);
-    return [job.id, { text: state, style: stateStyle(state) }, jobReason(job), jobTime(job, now)];
+    const reason = { text: jobReason(job), below: job.state === 'failed' };
+    return [job.id, { text: state, style: stateStyle(state) }, reason, jobTime(job, now)];
   });
   const columns = [
     { header: 'job', shrink: true },

@@ -1,7 +1,7 @@
 import type { Runner } from '@treeline/server';
 import { formatBytes } from './bytes.ts';
 import { paint } from './colour.ts';
-import { fields } from './provenance.ts';
+import { fields } from './fields.ts';
 import { oneLine } from './text.ts';
 import { count } from './words.ts';
 

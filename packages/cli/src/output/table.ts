@@ -1,15 +1,20 @@
 import type { Style } from './colour.ts';
 import { paint } from './colour.ts';
-import { cellWidth, oneLine, shorten } from './text.ts';
+import { cellWidth, oneLine, shorten, wrap } from './text.ts';
 
-/** A cell: its text, and optionally a style that is applied after the text was fitted. */
-export type Cell = string | { text: string; style: Style | Style[] };
+/**
+ * A cell: its text, and optionally a style that is applied after the text was fitted. `below`: a text that would be
+ * cut is too important for that and goes on lines of its own below the row.
+ */
+export type Cell = string | { text: string; style?: Style | Style[]; below?: boolean };
 
 export type Column = {
   header: string;
   align?: 'left' | 'right';
   /** Cells of this column may be cut when the table is wider than the terminal; the last such column goes first. */
   shrink?: boolean;
+  /** Which end of a cell that is cut is kept; of paths and URLs the end says more. */
+  keep?: 'start' | 'end';
 };
 
 /**
@@ -32,7 +37,7 @@ export function formatTable(
     indent +
     cells
       .map((text, index) => {
-        const fitted = shorten(text, widths[index]!);
+        const fitted = shorten(text, widths[index]!, columns[index]!.keep);
         const padding = ' '.repeat(Math.max(0, widths[index]! - cellWidth(fitted)));
         const style = styles[index];
         const painted = style ? paint(style, fitted, stream) : fitted;
@@ -45,13 +50,24 @@ export function formatTable(
     columns.map((column) => column.header),
     columns.map(() => 'dim'),
   );
-  const body = rows.map((row, index) =>
-    line(
-      texts[index]!,
+  const body = rows.flatMap((row, index) => {
+    const cells = texts[index]!;
+    const below = columns.map((_, column) => isBelow(row[column]) && cellWidth(cells[column]!) > widths[column]!);
+    const first = line(
+      cells.map((text, column) => (below[column] ? '' : text)),
       columns.map((_, column) => cellStyle(row[column])),
-    ),
-  );
+    );
+    const rest = cells
+      .filter((_, column) => below[column])
+      .flatMap((text) => wrap(text, width - indent.length - 4))
+      .map((text) => `${indent}    ${text}`);
+    return [first, ...rest];
+  });
   return [header, ...body].join('\n');
+}
+
+function isBelow(cell: Cell | undefined): boolean {
+  return typeof cell === 'object' && cell.below === true;
 }
 
 function cellText(cell: Cell | undefined): string {

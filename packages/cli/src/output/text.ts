@@ -20,19 +20,20 @@ export function cellWidth(text: string): number {
   return cells;
 }
 
-/** `text` (without colour sequences) cut to at most `cells` cells, ending in … when something was cut. */
-export function shorten(text: string, cells: number): string {
+/** `text` (without colour sequences) cut to at most `cells` cells, with … where something was cut. */
+export function shorten(text: string, cells: number, keep: 'start' | 'end' = 'start'): string {
   if (cellWidth(text) <= cells) return text;
   if (cells <= 0) return '';
-  let kept = '';
+  const all = [...graphemes(text)];
+  if (keep === 'end') all.reverse();
+  const kept: string[] = [];
   let used = 0;
-  for (const grapheme of graphemes(text)) {
-    const width = wide.test(grapheme) ? 2 : 1;
-    if (used + width > cells - 1) break;
-    kept += grapheme;
-    used += width;
+  for (const grapheme of all) {
+    used += wide.test(grapheme) ? 2 : 1;
+    if (used > cells - 1) break;
+    kept.push(grapheme);
   }
-  return `${kept}…`;
+  return keep === 'end' ? `…${kept.reverse().join('')}` : `${kept.join('')}…`;
 }
 
 /** Broken into lines of at most `cells` cells at spaces; a word that is longer keeps a line of its own. */

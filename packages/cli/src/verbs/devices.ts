@@ -4,7 +4,7 @@ import { refuseWords, span, wholeNumber } from '../arguments.ts';
 import { CliError } from '../errors.ts';
 import { paint } from '../output/colour.ts';
 import { deviceTable, formatDevice, formatOrigins } from '../output/device.ts';
-import { printDocument, printText } from '../output/document.ts';
+import { printDocument, printProse, printText } from '../output/document.ts';
 import { oneLine } from '../output/text.ts';
 import { fetchReleases, parseChannel, resolveCommit } from '../revisions.ts';
 import { clientOf, optionsOf, type Session } from '../session.ts';
@@ -124,7 +124,7 @@ async function enrolToken(self: Command, session: Session): Promise<void> {
   if (options.json) return printDocument(token);
   const who = token.uses === 1 ? 'one device' : `${token.uses} devices`;
   const follows = token.channel ? `, to follow ${token.repository}:${token.channel}` : '';
-  printText(
+  printProse(
     `Lets in ${who} until ${new Date(token.expiresAt).toLocaleString('sv')}${oneLine(follows)}. It is shown only now:`,
   );
   printText(`\n${paint('bold', oneLine(token.token))}\n`);

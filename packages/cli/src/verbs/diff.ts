@@ -44,7 +44,12 @@ function changeTable(changes: Change[]): string {
     return [{ text: letter, style }, change.path, kindOf(change), sizes(change)];
   });
   return formatTable(
-    [{ header: ' ' }, { header: 'path', shrink: true }, { header: 'kind' }, { header: 'size', align: 'right' }],
+    [
+      { header: ' ' },
+      { header: 'path', shrink: true, keep: 'end' },
+      { header: 'kind' },
+      { header: 'size', align: 'right' },
+    ],
     rows,
   );
 }

@@ -102,7 +102,7 @@ async function list(self: Command, session: Session): Promise<void> {
         { header: 'branch', shrink: true },
         { header: 'revision' },
         { header: 'subject', shrink: true },
-        { header: 'url', shrink: true },
+        { header: 'url', shrink: true, keep: 'end' },
       ],
       rows,
     ),

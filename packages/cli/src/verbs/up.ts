@@ -11,7 +11,7 @@ import { CliError } from '../errors.ts';
 import { paint } from '../output/colour.ts';
 import { printJsonLine, printText } from '../output/document.ts';
 import { formatEvent } from '../output/event.ts';
-import { fields } from '../output/provenance.ts';
+import { fields } from '../output/fields.ts';
 import { formatRunner } from '../output/runner.ts';
 import { fetchRunners, type Runners } from '../runners.ts';
 import { optionsOf, type Session } from '../session.ts';
