@@ -27,6 +27,7 @@ export async function gatherRealTree(
   path: string,
   wanted: TreeSize,
   run: (...command: [string, ...string[]]) => Promise<unknown>,
+  from: readonly string[] = candidates,
 ): Promise<RealTree> {
   const note = `${path}.json`;
   try {
@@ -44,7 +45,7 @@ export async function gatherRealTree(
   const sources: string[] = [];
   const isEnough = () => total.files >= wanted.files && total.bytes >= wanted.bytes;
 
-  for (const source of await sourcesThatExist()) {
+  for (const source of await sourcesThatExist(from)) {
     if (isEnough()) break;
     const size = await sizeOf(source);
     if (size.files === 0 || size.bytes > largestSource) continue;
@@ -53,6 +54,7 @@ export async function gatherRealTree(
     add(await sizeOf(into), source);
   }
   const originals = await readdir(growing);
+  if (total.files === 0) throw new NoRealFiles(from);
   for (let copy = 2; !isEnough(); copy += 1) {
     for (const name of originals) {
       if (isEnough()) break;
@@ -76,9 +78,16 @@ export async function gatherRealTree(
   }
 }
 
-async function sourcesThatExist(): Promise<string[]> {
+class NoRealFiles extends Error {
+  constructor(from: readonly string[]) {
+    super(`there are no files to measure with in ${from.join(', ')}`);
+    this.name = 'NoRealFiles';
+  }
+}
+
+async function sourcesThatExist(from: readonly string[]): Promise<string[]> {
   const found: string[] = [];
-  for (const candidate of candidates) {
+  for (const candidate of from) {
     const [folder = '', ...rest] = candidate.split('/*');
     const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
     if (rest.length === 0) {
@@ -102,7 +111,7 @@ async function copyFolder(
 }
 
 /** Regular files and their bytes below a folder, symbolic links not followed. */
-export async function sizeOf(path: string): Promise<TreeSize> {
+async function sizeOf(path: string): Promise<TreeSize> {
   const total: TreeSize = { files: 0, bytes: 0 };
   for await (const file of filesBelow(path)) {
     total.files += 1;
