@@ -1,7 +1,7 @@
 import type { Position } from '../model.ts';
 import { type Diagnostic, PipelineError, type PipelineErrorCode } from './diagnostic.ts';
 
-/** More than this many say nothing more to anybody, and a hostile file could make millions. */
+/** More than this many say nothing more to anybody. */
 const most = 100;
 
 /** Gathers the faults of one or more files, so that all are told at once. */
@@ -15,19 +15,17 @@ export type FaultText = { readonly message: string; readonly hint?: string | und
 
 export function collectDiagnostics(): Collector {
   const found = new Map<string, Diagnostic>();
-  let left = 0;
   return {
     report({ project, file }, { line, column }, { message, hint }) {
       const place = [project, file, line, column, message].join('\0');
-      if (found.has(place)) return;
-      if (found.size >= most) left++;
-      else found.set(place, { project, file, line, column, message, ...(hint === undefined ? {} : { hint }) });
+      if (!found.has(place))
+        found.set(place, { project, file, line, column, message, ...(hint === undefined ? {} : { hint }) });
     },
     throwIfAny(code) {
       if (found.size === 0) return;
-      const diagnostics = [...found.values()].sort(byPlace);
+      const diagnostics = [...found.values()].sort(byPlace).slice(0, most);
       const first = diagnostics[0]!;
-      const others = found.size + left - 1;
+      const others = found.size - 1;
       const more = others === 0 ? '' : ` (and ${others} more)`;
       const where = `${first.project}: ${first.file}:${first.line}:${first.column}`;
       throw new PipelineError(code, `${where}: ${first.message}${more}`, {

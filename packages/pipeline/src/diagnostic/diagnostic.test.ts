@@ -23,12 +23,12 @@ test('without the source, place and hint are shown', () => {
 test('faults of several files find their own source', () => {
   const other: Diagnostic = { ...fault, project: 'model', hint: undefined as never };
   const text = formatDiagnostics([fault, other], ({ project }) => `\n${project}`);
-  assert.match(text, /2 \| app\n[^]*2 \| model\n/);
+  assert.match(text, /2 \| app\n[\s\S]*2 \| model\n/);
 });
 
 test('what a file holds cannot command the terminal', () => {
   const text = formatDiagnostics([{ ...fault, message: '\x1b[2Jgone\u202e' }], 'x\n\x1b[31mred\r\n');
-  assert.doesNotMatch(text, /[\x1b\r\u202e]/);
+  assert.doesNotMatch(text, /[\p{Cf}\r]|\p{Cc}\[/u);
 });
 
 test('a long line is cut around the fault, the caret still under it', () => {
@@ -49,7 +49,7 @@ test('faults are told once, in the order of the file, and no more than a hundred
   assert.throws(
     () => collector.throwIfAny('invalid-pipeline'),
     (error: { message: string; diagnostics: Diagnostic[] }) => {
-      assert.match(error.message, /^app: treeline\.yaml:201:1: bad \(and 299 more\)$/);
+      assert.match(error.message, /^app: treeline\.yaml:1:1: bad \(and 299 more\)$/);
       assert.equal(error.diagnostics.length, 100);
       return true;
     },

@@ -132,7 +132,9 @@ function convert(reader: Reader, root: Node, positionOf: (offset: number) => Pos
       const entries = new Map<string, Entry>();
       for (const pair of node.items) {
         const key = visit(pair.key, position, depth + 1);
-        const value = visit(pair.value, key.position, depth + 1);
+        const found = visit(pair.value, key.position, depth + 1);
+        // What is not there has no place of its own.
+        const value = found.kind === 'nothing' && found.text === '' ? { ...found, position: key.position } : found;
         if (!('text' in key)) {
           reader.fault(key.position, {
             message: `${describe(key)} cannot be a key`,

@@ -50,13 +50,19 @@ export function readImage(reader: Reader, value: Value, where: string): Image | 
   const text = readText(reader, value, { where, hint });
   if (text === undefined) return undefined;
   if (text === 'host') return { kind: 'host' };
-  if (/^[^/]+(\/[^/]+)*:[^/]+$|^[^/]+\.[^/]+\/.+\//.test(text)) {
+  if (isContainerImage(text)) {
     const message = `${where}: "${shorten(text)}" looks like a container image`;
     reader.fault(value.position, { message, hint: `an image is an artifact that a job made: ${hint}` });
     return undefined;
   }
   const reference = parseArtifact(reader, { text, position: value.position }, where);
   return reference && { kind: 'artifact', ...reference };
+}
+
+/** `debian:12`, `ghcr.io/a/b`: what other tools would fetch. */
+function isContainerImage(text: string): boolean {
+  const parts = text.split('/');
+  return (parts.length > 2 && parts[0]!.includes('.')) || parts.at(-1)!.includes(':');
 }
 
 /** Names of jobs of this project, each once. */
