@@ -6,6 +6,7 @@
 const STATUS = {
   'invalid-request': 400,
   unauthenticated: 401,
+  forbidden: 403,
   'not-found': 404,
   'stale-token': 409,
   conflict: 409,

@@ -1,4 +1,42 @@
+import { randomBytes } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { getRequestListener } from '@hono/node-server';
+import { createRepo } from '@treeline/ostree';
+import pino from 'pino';
+import { openTokens } from './access/tokens.ts';
+import { createApi } from './api/app.ts';
+import { commitRoutes } from './api/commits.ts';
+import { eventRoutes } from './api/events.ts';
+import { executionRoutes } from './api/executions.ts';
+import { projectRoutes } from './api/projects.ts';
+import { releaseRoutes } from './api/releases.ts';
+import type { Caller } from './api/routing.ts';
+import { runnerRoutes } from './api/runner.ts';
+import { runRoutes } from './api/runs.ts';
+import { statusRoutes } from './api/status.ts';
+import { openAuthority } from './ca/index.ts';
+import type { Core } from './core.ts';
+import { lockDataFolder, writeServerFile } from './data-folder.ts';
+import { openDatabase } from './database/open.ts';
+import { createRegistry, deviceRoutes } from './devices/index.ts';
+import { messageOf, ServerError } from './errors.ts';
+import { createEventLog } from './events/log.ts';
+import { runComposer } from './executions/compose.ts';
+import { createLeases } from './executions/leases.ts';
+import { createLogFiles } from './executions/log-files.ts';
+import { createGateway, type Gateway } from './gateway/index.ts';
+import { runPublisher } from './publish/publisher.ts';
+import { publishedRepositories } from './publish/repositories.ts';
+import { readProvenance } from './reading/commits.ts';
+import { channelHead } from './reading/releases.ts';
+import { createRunnerProcess } from './runner-process/runner-process.ts';
+import { runScheduler } from './runs/scheduler.ts';
 import type { Settings } from './settings.ts';
+import { createSources } from './sources/sources.ts';
+import { createWakeup } from './wakeup.ts';
 
 export interface RunningServer {
   /** Base URL of the API, `http://127.0.0.1:8420`. */
@@ -9,7 +47,152 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** Starts the server: see `settings.ts` for what can be set. */
+const EXPIRE_LOOK_MS = 1000;
+
+/**
+ * Starts the server: see `settings.ts` for what can be set. What an earlier life left unfinished goes on.
+ *
+ * @throws ServerError `data-folder-busy`, `unavailable` (database, ports).
+ */
 export async function startServer(settings: Settings): Promise<RunningServer> {
-  throw new Error(`not wired yet: ${settings.dataDir}`);
+  // Undone in reverse order, at close or when the start fails half-way.
+  await using undo = new AsyncDisposableStack();
+  const folder = lockDataFolder(settings.dataDir);
+  undo.defer(() => folder.unlock());
+  const db = await openDatabase(settings.database);
+  undo.defer(() => db.destroy());
+  const tokens = await openTokens(db, { admin: folder.adminToken, runner: folder.runnerToken });
+  const closing = new AbortController();
+  const core: Core = {
+    settings,
+    db,
+    folder,
+    events: createEventLog(db),
+    log: pino({ level: settings.logLevel, base: null }, pino.destination(2)),
+    store: await createRepo(folder.store, { mode: 'archive' }),
+    session: randomBytes(8).toString('hex'),
+    signal: closing.signal,
+    work: createWakeup(),
+    runs: createWakeup(),
+    publishing: createWakeup(),
+  };
+  for (const name of settings.publicRepositories) await createRepo(join(folder.repos, name), { mode: 'archive' });
+  const logs = createLogFiles(folder.logs);
+  const leases = createLeases(core, logs);
+  await leases.recover();
+  const sources = createSources(core);
+
+  let url = '';
+  const runner = createRunnerProcess({ core, url: () => url, ended: (id, o) => leases.endSession(id, o) });
+  const identify = (token: string): Caller | null => {
+    const session = runner.sessionOf(token);
+    if (session !== null) return { role: 'runner', session };
+    const name = tokens.check(token);
+    return name === 'runner' ? { role: 'runner', session: null } : name && { role: 'admin' };
+  };
+
+  const releases = { current: (repository: string, channel: string) => channelHead(db, repository, channel) };
+  const registry = createRegistry({ db, events: core.events, releases });
+  const authority = await openAuthority({ dir: folder.ca, names: settings.gatewayNames });
+  const gateway: Gateway = await createGateway({
+    authority,
+    registry,
+    log: core.log,
+    reposDir: folder.repos,
+    settings,
+  });
+  undo.defer(() => gateway.close());
+
+  const api = createApi({
+    identify,
+    log: core.log,
+    bodyLimit: settings.bodyLimit,
+    routes: [
+      projectRoutes(core, sources),
+      runRoutes(core),
+      executionRoutes(core, logs),
+      commitRoutes(core),
+      releaseRoutes(core),
+      eventRoutes(core),
+      statusRoutes({ core, runner, startedAt: Date.now(), urls: () => ({ url, gatewayUrl: gateway.url }) }),
+      runnerRoutes(leases),
+    ],
+    plainRoutes: [
+      deviceRoutes({ registry, provenance: (commit) => readProvenance(core, commit), gateway: () => gateway }),
+    ],
+  });
+  const repositories = publishedRepositories({
+    dir: folder.repos,
+    public: settings.publicRepositories,
+    allows: (header) => identify(header?.replace(/^Bearer /i, '') ?? '')?.role === 'admin',
+  });
+  const answer = getRequestListener(api.fetch);
+  const server = createServer((req, res) => {
+    if (!repositories(req, res)) void answer(req, res);
+  });
+  url = await listen(server, settings);
+  undo.defer(() => closeServer(server));
+
+  const loops = [
+    runScheduler(core),
+    runComposer(core, leases),
+    runPublisher(core),
+    sources.watch(),
+    runner.start(),
+    everySecond(core, () => leases.expire()),
+  ];
+  undo.defer(async () => {
+    closing.abort();
+    // The server still answers while the runner reports what it gives up.
+    await Promise.allSettled(loops);
+  });
+  await writeServerFile(folder, { url, gateway: gateway.url, pid: process.pid });
+  undo.defer(() => rm(folder.serverFile, { force: true }));
+  if (tokens.made.includes('admin')) core.log.info(`the admin token is in ${folder.adminToken}`);
+  core.log.info({ url, gateway: gateway.url, dataDir: folder.path }, 'the server is up');
+
+  const running = undo.move();
+  let closed: Promise<void> | null = null;
+  return {
+    url,
+    gatewayUrl: gateway.url,
+    close() {
+      closed ??= running.disposeAsync();
+      return closed;
+    },
+  };
+}
+
+async function everySecond(core: Core, task: () => Promise<void>): Promise<void> {
+  while (!core.signal.aborted) {
+    await task().catch((error) => core.log.error({ err: error }, 'leases could not be looked at'));
+    await createWakeup().past(0, EXPIRE_LOOK_MS, core.signal);
+  }
+}
+
+async function listen(server: Server, { host, port }: Settings): Promise<string> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const hint = error.code === 'EADDRINUSE' ? 'Another program has it: choose another with --port.' : undefined;
+      reject(
+        new ServerError('unavailable', `cannot listen on ${host}:${port}: ${messageOf(error)}`, {
+          cause: error,
+          ...(hint ? { hint } : {}),
+        }),
+      );
+    });
+    server.listen(port, host, resolve);
+  });
+  const address = server.address() as AddressInfo;
+  const name = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host;
+  return `http://${name}:${address.port}`;
+}
+
+async function closeServer(server: Server): Promise<void> {
+  await new Promise<void>((resolve) => {
+    server.close(() => resolve());
+    // What is still open are idle connections and streams that nobody reads.
+    setTimeout(() => server.closeAllConnections(), 200).unref();
+    server.closeIdleConnections();
+  });
 }

@@ -264,6 +264,7 @@ async function passed(
           sources: JSON.stringify(spec.sources),
           created_at: Date.now(),
         })
+        .onConflict((c) => c.doNothing())
         .execute();
       return true;
     }),

@@ -95,6 +95,12 @@ async function applyStep(
       await set({ blocked_on: JSON.stringify(step.on) });
       return false;
     case 'ready': {
+      // It may have been made since the plan was drawn up; the next one will reuse it.
+      const made = await trx.selectFrom('results').select('key').where('key', '=', step.key).executeTakeFirst();
+      if (made) {
+        setTimeout(() => tools.core.runs.notify(), 5).unref();
+        return false;
+      }
       const execution = await wantExecution(trx, executionSpec(planned, tools.results, { id, ...step }));
       const why = await whyNotReused(trx, row, step);
       await set({

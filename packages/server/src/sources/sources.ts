@@ -17,6 +17,8 @@ export interface NewProject {
 
 /** The projects: which repositories are followed, and what of them is in the store. */
 export interface Sources {
+  /** @throws ServerError `not-found` naming those that there are. */
+  find(name: string): Promise<ProjectRow>;
   /** Registers a project after asking its repository for the branch. @throws ServerError conflict, source-* */
   add(project: NewProject): Promise<ProjectRow>;
   /** Forgets a project and its mirror; what is in the store stays. @throws ServerError `not-found` */
@@ -28,6 +30,9 @@ export interface Sources {
   /** Polls until the server closes. */
   watch(): Promise<void>;
 }
+
+/** How long adding a project waits for its first fetch. */
+const PATIENCE_MS = 15_000;
 
 export function createSources(core: Core): Sources {
   const { db, events, settings, log } = core;
@@ -106,6 +111,8 @@ export function createSources(core: Core): Sources {
     });
 
   return {
+    find,
+
     async add(project) {
       const exists = await db.selectFrom('projects').select('name').where('name', '=', project.name).executeTakeFirst();
       if (exists) throw new ServerError('conflict', `there is a project "${project.name}" already`);
@@ -133,7 +140,8 @@ export function createSources(core: Core): Sources {
       });
       // A removed project of this name may have left the mirror of another repository.
       await removeMirror(mirrorAt(core.folder.sources, row.name, row.url));
-      await look(row.name);
+      // A large repository takes longer than a caller waits; its first fetch then goes on by itself.
+      await Promise.race([look(row.name), setTimeout(PATIENCE_MS, undefined, { ref: false })]);
       return await find(row.name);
     },
 
