@@ -12,9 +12,11 @@ const everything: Record<string, Answer> = {
   'POST projects': project,
   'DELETE projects/app': (_, response) => void response.writeHead(204).end(),
   'GET runs': { runs: [run()] },
+  'GET runs/latest': run(),
+  'GET runs/3': run(),
   'GET runs/run-3': run(),
   'POST runs': run(),
-  'POST runs/run-3/cancel': run(),
+  'POST runs/3/cancel': run(),
   'POST projects/app/run': run(),
   'GET executions/x-package/log': (_, response) => void response.end('one\ntwo \x1b[2Jthree\n'),
   'GET releases': { releases: [release(2), release(1)] },
@@ -78,7 +80,7 @@ test('a run that could not be planned shows where and what to do', async () => {
     publishes: [],
     error: { code: 'pipeline-invalid', message: 'broken', diagnostics },
   });
-  await using server = await standIn({ ...everything, 'GET runs/run-3': broken });
+  await using server = await standIn({ ...everything, 'GET runs/latest': broken });
   const { stdout } = await treeline(['status', ...server.args]);
   assert.match(stdout, /app\/treeline\.yaml:3:7: unknown key "neds"\n {2}did you mean "needs"\?/);
 });

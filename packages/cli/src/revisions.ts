@@ -54,16 +54,18 @@ async function channelCommit(client: Client, rev: string): Promise<string | null
   const answer = await fetchReleases(client, { repository: repository ?? 'public', channel });
   const releases = answer.releases.filter((release) => release.channel === channel);
   let release = releases.find(({ current }) => current);
-  for (const _ of match[2]!) {
-    const { previous } = release ?? {};
-    if (release && !previous) {
+  let commit = release?.commit ?? null;
+  for (const _ of commit ? match[2]! : '') {
+    const previous = release?.previous ?? null;
+    if (!previous) {
       throw new CliError('not-found', `Channel ${channel} has no release that far back as ${rev}.`, {
         hint: `treeline releases ${channel}`,
       });
     }
-    release = previous ? newestOf(releases, previous, release!.number) : undefined;
+    release = newestOf(releases, previous, release!.number);
+    commit = previous;
   }
-  return release?.commit ?? null;
+  return commit;
 }
 
 /** The release of a commit that came before release `number`. */

@@ -86,7 +86,7 @@ function jobLine(job: Job, width: number): string {
 }
 
 async function tellLogTail(job: Job, o: { screen: LiveLines; client: Client }): Promise<void> {
-  if (!job.executionId) return;
+  if (!job.executionId || !job.log) return;
   let tail = '';
   try {
     for await (const text of o.client.stream(`executions/${encodeURIComponent(job.executionId)}/log`)) {

@@ -23,6 +23,11 @@ const styles: Record<string, Style> = {
   'rolled-back': 'red',
 };
 
+/** The style in which a device's state is shown. */
+export function deviceStyle(state: string): Style {
+  return styles[state] ?? 'dim';
+}
+
 type Context = { releases: Release[]; now: number };
 
 /** What a device is doing, in one word; `pending` has not been let in, `silent` has not been heard of. */
@@ -56,7 +61,7 @@ export function deviceTable(devices: Device[], { releases, now }: Context): stri
     const state = stateOf(device);
     return [
       device.id,
-      { text: state, style: styles[state] ?? 'dim' },
+      { text: state, style: deviceStyle(state) },
       device.current ? releaseName(device.current, releases) : '-',
       device.channel ?? '-',
       device.lastSeen ? formatAge(Date.parse(device.lastSeen), now) : 'never',
@@ -100,7 +105,7 @@ export function formatDevice(device: DeviceDetail, context: Context & { events: 
   const named = (commit: string | null) => (commit ? oneLine(releaseName(commit, releases)) : '-');
   const pairs: Array<[string, string]> = [
     ['device', paint('bold', oneLine(device.id))],
-    ['state', paint(styles[state] ?? 'dim', state) + (reason ? `  ${oneLine(reason)}` : '')],
+    ['state', paint(deviceStyle(state), state) + (reason ? `  ${oneLine(reason)}` : '')],
     ['runs', named(device.current)],
     ['should run', named(device.target)],
     ['follows', device.channel ? oneLine(`${device.repository}:${device.channel}`) : 'what it asks for'],

@@ -1,16 +1,111 @@
 import type { ServerEvent } from '../connection/events.ts';
 import { paint } from './colour.ts';
+import { deviceStyle } from './device.ts';
 import { clockTime } from './duration.ts';
 import { stateStyle } from './run.ts';
-import { oneLine } from './text.ts';
+import { cellWidth, oneLine, shorten } from './text.ts';
+import { shortId } from './words.ts';
 
-/** One event as a line for people; null for those that only programs care about. */
-export function formatEvent(event: ServerEvent, now: number): string | null {
-  const data = (typeof event.data === 'object' && event.data !== null ? event.data : {}) as Record<string, unknown>;
-  const [kind = '', what = ''] = event.type.split('.', 2);
+type Data = Record<string, unknown>;
+
+/**
+ * One event as a line for people, cut to `width`: time, what it is about, what happened to it, and details. null for
+ * what only programs care about. Types and data are the server's; of a type that is not known here all is shown.
+ */
+export function formatEvent(event: ServerEvent, options: { now: number; width: number }): string | null {
+  const { data: envelope } = event;
+  const outer = isRecord(envelope) ? envelope : {};
+  // A full event carries its time and has its data one level down.
+  const data = isRecord(outer.data) ? outer.data : outer;
+  const at = typeof outer.at === 'string' ? Date.parse(outer.at) : options.now;
+  const line = describe(event.type, data);
+  if (!line) return null;
+  const [subject, rawState, details, style] = line;
+  const state = shorten(oneLine(rawState), 20);
+  const start = `${clockTime(at)}  ${oneLine(subject).padEnd(24)} `;
+  const rest = details ? `  ${oneLine(details)}` : '';
+  const room = Math.max(0, options.width - cellWidth(start) - cellWidth(state));
+  const time = paint('dim', start.slice(0, 8));
+  return `${time}${start.slice(8)}${paint(style ?? stateStyle(state), state)}${shorten(rest, room)}`.trimEnd();
+}
+
+type Line = [subject: string, state: string, details: string, style?: ReturnType<typeof stateStyle>];
+
+function describe(type: string, data: Data): Line | null {
+  const text = (name: string) => (typeof data[name] === 'string' ? data[name] : '');
+  const number = text('run').replace(/^run-/, '') || String(data.number ?? '');
+  const run = number ? `run ${number}` : '';
+  const job = text('job');
+  switch (type) {
+    case 'project.added':
+      return [text('project'), 'added', `${text('branch')} of ${text('url')}`, 'cyan'];
+    case 'project.removed':
+      return [text('project'), 'removed', '', 'yellow'];
+    case 'project.pushed':
+      return [text('project'), 'pushed', `${shortId(text('revision'))} ${text('subject')}`, 'cyan'];
+    case 'project.failed':
+      return [text('project'), 'failed', text('message'), 'red'];
+    case 'run.created':
+      return [run, 'started', text('reason'), 'bold'];
+    case 'run.finished':
+      return [run, text('state'), text('message') || messageOf(data.error)];
+    case 'job.started':
+      return [job, 'running', run];
+    case 'job.reused':
+      return [job, 'reused', run];
+    case 'job.finished':
+      return [job, text('state'), [run, messageOf(data.failure)].filter(Boolean).join(': ')];
+    case 'job.skipped':
+      return [job, 'skipped', `${run}: ${text('because')} did not pass`];
+    case 'job.requeued':
+      return [job, 'queued', `${run} again: ${text('why')}`, 'yellow'];
+    case 'job.queued': {
+      // Of a job that was never made before there is nothing to explain: that it starts says enough.
+      const why = Array.isArray(data.why) ? data.why.filter((reason) => typeof reason === 'string') : [];
+      return why.length > 0 ? [job, 'queued', `${run}: ${why.join('; ')}`] : null;
+    }
+    case 'release.publishing':
+      // What follows a moment later says it all.
+      return null;
+    case 'release.published':
+    case 'release.abandoned':
+      return [
+        channelOf(text),
+        type.slice(8),
+        [shortId(text('commit')), run, text('message')].filter(Boolean).join(', '),
+      ];
+    case 'device.enrolled':
+      return [text('device'), 'enrolled', text('channel'), 'cyan'];
+    case 'device.state':
+      return [text('device'), text('state'), deviceDetails(text), deviceStyle(text('state'))];
+    default:
+      return unknown(type, data);
+  }
+}
+
+function channelOf(text: (name: string) => string): string {
+  return `${text('repository')}:${text('channel')}`;
+}
+
+function deviceDetails(text: (name: string) => string): string {
+  const from = text('from') ? `from ${shortId(text('from'))}` : '';
+  return [shortId(text('release')), from, text('reason')].filter(Boolean).join(', ');
+}
+
+/** An event of a newer server: its subject by the usual names, and whatever else is text or a number. */
+function unknown(type: string, data: Data): Line {
+  const [kind = '', what = ''] = type.split('.', 2);
+  const subject = ['job', 'device', 'project'].find((name) => typeof data[name] === 'string');
   const details = Object.entries(data)
-    .filter(([, value]) => typeof value === 'string' || typeof value === 'number')
-    .map(([, value]) => String(value))
-    .join('  ');
-  return `${paint('dim', clockTime(now))}  ${kind.padEnd(8)} ${paint(stateStyle(what), what.padEnd(10))} ${oneLine(details)}`;
+    .filter(([name, value]) => name !== subject && (typeof value === 'string' || typeof value === 'number'))
+    .map(([, value]) => String(value));
+  return [subject ? String(data[subject]) : kind, what, details.join(', '), 'dim'];
+}
+
+function messageOf(value: unknown): string {
+  return isRecord(value) && typeof value.message === 'string' ? value.message : '';
+}
+
+function isRecord(value: unknown): value is Data {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

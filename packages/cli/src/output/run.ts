@@ -89,7 +89,7 @@ export function formatRun(run: RunDetail, now: number): string {
   if (run.jobs.length > 0) parts.push(jobTable(run.jobs, now));
   if (run.publishes.length > 0) parts.push(run.publishes.map(publishLine).join('\n'));
   if (run.jobs.length > 0) parts.push(`${count(run.counts.total, 'job')}: ${runCounts(run)}`);
-  const failed = run.jobs.find((job) => job.state === 'failed' && job.executionId);
+  const failed = run.jobs.find((job) => job.state === 'failed' && job.log);
   if (failed) parts.push(paint('dim', `treeline logs ${failed.id} --run ${run.number}`));
   return parts.join('\n\n');
 }

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { printDocument, printText } from '../output/document.ts';
-import { fetchRun, runId } from '../runs.ts';
+import { fetchRun } from '../runs.ts';
 import { clientOf, optionsOf, type Session } from '../session.ts';
 
 export function declare(command: Command, session: Session): void {
@@ -10,7 +10,7 @@ export function declare(command: Command, session: Session): void {
     .action(async (run: string, _: object, self: Command) => {
       const options = optionsOf(self);
       const client = clientOf(session, options);
-      await client.send('POST', `runs/${encodeURIComponent(runId(run))}/cancel`);
+      await client.send('POST', `runs/${encodeURIComponent(run)}/cancel`);
       const detail = await fetchRun(client, run);
       if (options.json) return printDocument(detail);
       printText(`Run ${detail.number} is ${detail.state}.`);

@@ -59,6 +59,11 @@ async function findExecution(
         hint: suggestion(run?.jobs ?? []),
       });
     }
+    if (job.kind === 'compose') {
+      throw new CliError('not-found', `${job.id} has no log: it is a composition, which the server makes by itself.`, {
+        hint: job.failure ? job.failure.message : `It ${job.state === 'passed' ? 'passed' : `is ${job.state}`}.`,
+      });
+    }
     if (job.executionId) return { job: job.id, execution: job.executionId };
     if (!options.follow || isOver(run)) {
       throw new CliError(

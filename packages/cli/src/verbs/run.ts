@@ -80,6 +80,6 @@ function notPassed(run: RunDetail): CliError {
   const failed = run.jobs.find((job) => job.state === 'failed');
   const what = run.state === 'failed' && failed ? `${failed.id} failed` : run.state;
   return new CliError('failed', `Run ${run.number} did not pass: ${what}.`, {
-    hint: failed ? `treeline logs ${failed.id} --run ${run.number}` : `treeline status ${run.number}`,
+    hint: failed?.log ? `treeline logs ${failed.id} --run ${run.number}` : `treeline status ${run.number}`,
   });
 }

@@ -13,6 +13,7 @@ import { printJsonLine, printText } from '../output/document.ts';
 import { formatEvent } from '../output/event.ts';
 import { fields } from '../output/fields.ts';
 import { formatRunner } from '../output/runner.ts';
+import { terminalWidth } from '../output/table.ts';
 import { fetchRunners, type Runners } from '../runners.ts';
 import { optionsOf, type Session } from '../session.ts';
 
@@ -143,7 +144,7 @@ async function tell(
         if (event.id) lastEventId = event.id;
         if (o.json) printJsonLine({ id: Number(event.id), type: event.type, data: event.data });
         else {
-          const line = formatEvent(event, Date.now());
+          const line = formatEvent(event, { now: Date.now(), width: terminalWidth() });
           if (line) printText(line);
         }
       }
