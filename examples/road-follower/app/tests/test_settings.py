@@ -18,7 +18,11 @@ class SettingsFile(unittest.TestCase):
         self.assertEqual(loaded.model, settings.Settings().model)
 
     def test_values_that_cannot_be_used_are_named(self) -> None:
-        for text, reason in (("cruise = 7", "cruise is 7"), ("speed = 1", "unknown setting 'speed'"), ("=", "drive.toml")):
+        for text, reason in (
+            ("cruise = 7", "cruise is 7"),
+            ("speed = 1", "unknown setting 'speed'"),
+            ("=", "drive.toml"),
+        ):
             self.path.write_text(text, encoding="utf-8")
             with self.subTest(text=text), self.assertRaisesRegex(settings.SettingsError, reason):
                 settings.load(self.path)
