@@ -164,7 +164,7 @@ function scalar(node: Scalar | null, position: Position): Value {
   if (typeof value === 'string') return { kind: 'text', text: value, position };
   if (value === null) return { kind: 'nothing', text: node?.source ?? '', position };
   // As written: 3.10 must not become 3.1.
-  const text = node?.source ?? String(value);
+  const text = node?.source ?? JSON.stringify(value);
   return { kind: typeof value === 'boolean' ? 'boolean' : 'number', text, position };
 }
 
