@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job, RunDetail } from '@treeline/server';
-import type { Client } from './connection/client.ts';
+import { type Client, decodeText } from './connection/client.ts';
 import { CliError } from './errors.ts';
 import { paint } from './output/colour.ts';
 import { formatDuration } from './output/duration.ts';
@@ -89,7 +89,7 @@ async function tellLogTail(job: Job, o: { screen: LiveLines; client: Client }): 
   if (!job.executionId || !job.log) return;
   let tail = '';
   try {
-    for await (const text of o.client.stream(`executions/${encodeURIComponent(job.executionId)}/log`)) {
+    for await (const text of decodeText(o.client.stream(`executions/${encodeURIComponent(job.executionId)}/log`))) {
       tail = (tail + text).slice(-64 * 1024);
     }
   } catch (error) {

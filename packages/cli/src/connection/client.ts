@@ -1,10 +1,13 @@
 import { CliError } from '../errors.ts';
+import { slowWork } from '../output/progress.ts';
 import { oneLine, shorten } from '../output/text.ts';
 import { upCommand } from './folder.ts';
 import type { Connection } from './server.ts';
 
 /** An answer that takes longer than this is given up; streams only have to begin in this time. */
 const answerTimeout = 30_000;
+/** The same for what the server does before it answers: its git commands may take 5 minutes. */
+const workTimeout = 330_000;
 /** No answer of the API comes near this; more is junk, and is not read into memory. */
 const maximumAnswer = 64 * 1024 * 1024;
 
@@ -16,29 +19,31 @@ export type Client = {
   /** `METHOD path` of the last JSON answer; undefined before there was one. */
   readonly lastAnswer: string | undefined;
   /** GET of a JSON document. */
-  get<T>(path: string, query?: Query): Promise<T>;
+  get<T>(path: string, query?: Query, options?: CallOptions): Promise<T>;
   /** A change, with a JSON answer; null when the server answers 204. */
-  send<T>(method: 'POST' | 'DELETE' | 'PATCH', path: string, body?: unknown): Promise<T>;
-  /** GET of a stream of text, chunk by chunk as it arrives. */
-  stream(path: string, options?: { query?: Query; headers?: Record<string, string> }): AsyncGenerator<string>;
+  send<T>(method: 'POST' | 'DELETE' | 'PATCH', path: string, body?: unknown, options?: CallOptions): Promise<T>;
+  /** GET of a stream, chunk by chunk as it arrives. */
+  stream(path: string, options?: { query?: Query; headers?: Record<string, string> }): AsyncGenerator<Uint8Array>;
 };
+
+/** `work`: what the server does before it answers, as a word for people; such an answer may take minutes. */
+export type CallOptions = { work?: string };
+
+type Asked = { query?: Query; body?: unknown; accept?: string; headers?: Record<string, string>; work?: string };
 
 /** A client for a server that was found; nothing is sent yet. */
 export function createClient(connection: Connection, options: { signal: AbortSignal; timeout?: number }): Client {
   const { signal, timeout = answerTimeout } = options;
   let lastAnswer: string | undefined;
 
-  async function ask(
-    method: string,
-    path: string,
-    o: { query?: Query; body?: unknown; accept?: string; headers?: Record<string, string> },
-  ) {
+  async function ask(method: string, path: string, o: Asked) {
+    const patience = o.work ? Math.max(timeout, workTimeout) : timeout;
     const url = new URL(`api/v1/${path}`, connection.url);
     for (const [name, value] of Object.entries(o.query ?? {})) {
       if (value !== undefined) url.searchParams.set(name, String(value));
     }
     const tooSlow = new AbortController();
-    const timer = setTimeout(() => tooSlow.abort(), timeout);
+    const timer = setTimeout(() => tooSlow.abort(), patience);
     try {
       const response = await fetch(url, {
         method,
@@ -53,19 +58,20 @@ export function createClient(connection: Connection, options: { signal: AbortSig
         signal: AbortSignal.any([signal, tooSlow.signal]),
       });
       if (!response.ok) throw refusal(await readText(response), response, `${method} ${path}`);
-      return { response, finish: () => clearTimeout(timer), tooSlow: tooSlow.signal };
+      return { response, finish: () => clearTimeout(timer), lateBy: () => (tooSlow.signal.aborted ? patience : null) };
     } catch (error) {
       clearTimeout(timer);
-      throw transportError(error, tooSlow.signal.aborted);
+      throw transportError(error, tooSlow.signal.aborted ? patience : null);
     }
   }
 
-  function transportError(error: unknown, wasTooSlow: boolean): unknown {
+  /** `patience`: how long was waited for an answer that did not come; null when something else went wrong. */
+  function transportError(error: unknown, patience: number | null): unknown {
     if (error instanceof CliError) return error;
     if (signal.aborted) return new CliError('interrupted', 'Interrupted.', { cause: error });
     const where = connection.url.origin;
-    if (wasTooSlow) {
-      return new CliError('unreachable', `The server at ${where} did not answer within ${timeout / 1000} s.`, {
+    if (patience !== null) {
+      return new CliError('unreachable', `The server at ${where} did not answer within ${patience / 1000} s.`, {
         cause: error,
         hint: 'It may be overloaded or hang: try again, or look at the terminal where it runs.',
       });
@@ -78,19 +84,24 @@ export function createClient(connection: Connection, options: { signal: AbortSig
     return new CliError('unreachable', `The server at ${where} cannot be reached: ${what}.`, { cause: error, hint });
   }
 
-  async function json<T>(method: string, path: string, o: { query?: Query; body?: unknown }): Promise<T> {
-    const { response, finish, tooSlow } = await ask(method, path, o);
-    let text: string;
+  async function json<T>(method: string, path: string, o: Asked): Promise<T> {
+    const progress = o.work ? slowWork(o.work) : null;
     try {
-      text = await readText(response);
-    } catch (error) {
-      throw transportError(error, tooSlow.aborted);
+      const { response, finish, lateBy } = await ask(method, path, o);
+      let text: string;
+      try {
+        text = await readText(response);
+      } catch (error) {
+        throw transportError(error, lateBy());
+      } finally {
+        finish();
+      }
+      if (response.status === 204 && text === '') return null as T;
+      lastAnswer = `${method} ${path}`;
+      return parseAnswer<T>(text, response, lastAnswer);
     } finally {
-      finish();
+      progress?.close();
     }
-    if (response.status === 204 && text === '') return null as T;
-    lastAnswer = `${method} ${path}`;
-    return parseAnswer<T>(text, response, lastAnswer);
   }
 
   return {
@@ -98,21 +109,26 @@ export function createClient(connection: Connection, options: { signal: AbortSig
     get lastAnswer() {
       return lastAnswer;
     },
-    get: (path, query = {}) => json('GET', path, { query }),
-    send: (method, path, body) => json(method, path, { body }),
+    get: (path, query = {}, o = {}) => json('GET', path, { query, ...o }),
+    send: (method, path, body, o = {}) => json(method, path, { body, ...o }),
     async *stream(path, { query = {}, headers = {} } = {}) {
       const { response, finish } = await ask('GET', path, { query, headers, accept: '*/*' });
       finish();
       if (!response.body) return;
-      const decoder = new TextDecoder();
       try {
-        for await (const chunk of response.body) yield decoder.decode(chunk as Uint8Array, { stream: true });
+        for await (const chunk of response.body) yield chunk as Uint8Array;
       } catch (error) {
-        throw transportError(error, false);
+        throw transportError(error, null);
       }
-      yield decoder.decode();
     },
   };
+}
+
+/** The text of a stream of UTF-8, whatever the chunks cut. */
+export async function* decodeText(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  for await (const chunk of chunks) yield decoder.decode(chunk, { stream: true });
+  yield decoder.decode();
 }
 
 async function readText(response: Response): Promise<string> {

@@ -1,4 +1,4 @@
-import type { Client } from './client.ts';
+import { type Client, decodeText } from './client.ts';
 
 /** One server-sent event: its id, its type (`run.started`), and its data as JSON. */
 export type ServerEvent = { id: string; type: string; data: unknown };
@@ -12,7 +12,7 @@ export async function* readEvents(client: Client, options: { lastEventId?: strin
     accept: 'text/event-stream',
     ...(options.lastEventId ? { 'last-event-id': options.lastEventId } : {}),
   };
-  yield* parseEvents(client.stream('events', { headers }));
+  yield* parseEvents(decodeText(client.stream('events', { headers })));
 }
 
 /** Events out of chunks of text; events whose data is not JSON are skipped. */

@@ -42,9 +42,9 @@ test('events read as lines of a diary', () => {
       state: 'rolled-back',
       release: 'a'.repeat(64),
       from: 'b'.repeat(64),
-      reason: 'bad model',
+      reason: 'bad',
     }),
-    `${padded('board-1')}rolled-back  aaaaaaaaaa, from bbbbbbbbbb, bad model`,
+    `${padded('board-1')}rolled-back  aaaaaaaaaa, from bbbbbbbbbb, bad`,
   );
   assert.equal(lineOf('device.dreamt', { device: 'board-1', of: 'sheep' }), `${padded('board-1')}dreamt  sheep`);
 });

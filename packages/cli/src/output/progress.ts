@@ -1,4 +1,6 @@
 import type { WriteStream } from 'node:tty';
+import { paint } from './colour.ts';
+import { formatDuration } from './duration.ts';
 import { cellWidth, colourSequence } from './text.ts';
 
 const spinner = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
@@ -68,4 +70,22 @@ function clip(line: string, columns: number): string {
     }
   }
   return kept;
+}
+
+/** Shows on stderr, if that is a terminal, that work goes on and for how long; only once it has taken a second. */
+export function slowWork(what: string): { close(): void } {
+  const screen = liveLines(process.stderr);
+  if (!screen.live) return screen;
+  const began = Date.now();
+  const draw = () => {
+    const time = Date.now() - began;
+    if (time >= 1000) screen.show([paint('dim', `${screen.tick()} ${what}  ${formatDuration(time)}`, process.stderr)]);
+  };
+  const timer = setInterval(draw, 100);
+  return {
+    close() {
+      clearInterval(timer);
+      screen.close();
+    },
+  };
 }

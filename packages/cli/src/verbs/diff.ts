@@ -31,7 +31,7 @@ export function declare(command: Command, session: Session): void {
       const options = optionsOf<{ stat?: boolean }>(self);
       const client = clientOf(session, options);
       const [before, after] = await Promise.all([resolveCommit(client, from), resolveCommit(client, to)]);
-      const diff = await client.get<Diff>('diff', { from: before, to: after });
+      const diff = await client.get<Diff>('diff', { from: before, to: after }, { work: 'comparing' });
       if (options.json) return printDocument(diff);
       if (!options.stat && diff.changes.length > 0) printText(changeTable(diff.changes));
       printText(summary(diff));

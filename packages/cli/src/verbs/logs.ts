@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job } from '@treeline/server';
 import type { Command } from 'commander';
-import type { Client } from '../connection/client.ts';
+import { type Client, decodeText } from '../connection/client.ts';
 import { CliError } from '../errors.ts';
 import { printDocument, printJsonLine } from '../output/document.ts';
 import { manyLines } from '../output/text.ts';
@@ -31,7 +31,7 @@ export function declare(command: Command, session: Session): void {
         log += text ?? '';
       };
       const write = options.json ? collect : textWriter();
-      for await (const text of client.stream(logPath(found.execution))) write(text);
+      for await (const text of decodeText(client.stream(logPath(found.execution)))) write(text);
       write(null);
       if (options.json) printDocument({ ...found, log });
     });
@@ -99,25 +99,30 @@ function suggestion(jobs: Job[]): string | undefined {
 
 /** Follows a log to its end; after a restart of the server it goes on where it was. */
 async function follow(client: Client, execution: string, o: { json: boolean; signal: AbortSignal }): Promise<void> {
-  const write = o.json ? (text: string | null) => void (text && printJsonLine({ text })) : textWriter();
-  let seen = 0;
-  let lastText = Date.now();
-  for (;;) {
-    try {
-      let skip = seen;
-      for await (const text of client.stream(logPath(execution), { query: { follow: 1 } })) {
-        const news = text.slice(skip);
-        skip = Math.max(0, skip - text.length);
-        if (news === '') continue;
-        seen += news.length;
-        lastText = Date.now();
-        write(news);
+  const write = o.json
+    ? (text: string | null) => {
+        if (text) printJsonLine({ text });
       }
+    : textWriter();
+  const decoder = new TextDecoder();
+  let offset = 0;
+  let lastBytes = Date.now();
+  for (;;) {
+    const before = offset;
+    try {
+      for await (const chunk of client.stream(logPath(execution), { query: { follow: 1, offset } })) {
+        offset += chunk.length;
+        lastBytes = Date.now();
+        write(decoder.decode(chunk, { stream: true }));
+      }
+      // A server that is stopped ends the stream just as the end of the job does. To ask again tells them apart.
+      if (offset > before) continue;
+      write(decoder.decode());
       write(null);
       return;
     } catch (error) {
       const isAway = error instanceof CliError && error.code === 'unreachable';
-      if (!isAway || seen === 0 || Date.now() - lastText > patience) throw error;
+      if (!isAway || offset === 0 || Date.now() - lastBytes > patience) throw error;
       await sleep(500, undefined, { signal: o.signal });
     }
   }

@@ -52,7 +52,7 @@ async function add(address: string, self: Command, session: Session): Promise<vo
     ...(options.branch ? { branch: options.branch } : {}),
     ...(options.run ? {} : { run: false }),
   };
-  const project = await clientOf(session, options).send<Project>('POST', 'projects', body);
+  const project = await clientOf(session, options).send<Project>('POST', 'projects', body, { work: 'fetching' });
   if (options.json) return printDocument(project);
   printText(`${paint('bold', project.name)} follows ${project.branch} of ${oneLine(project.url)}`);
   if (options.run) printText(paint('dim', 'Its pipeline runs as soon as it is fetched: treeline status'));

@@ -31,13 +31,18 @@ export function declare(command: Command, session: Session): void {
         options.expect === undefined
           ? {}
           : { expect: options.expect === 'none' ? null : await resolveCommit(client, options.expect) };
-      const asked = await client.send<Release>('POST', 'publish', {
-        commit,
-        channel,
-        ...(repository ? { repository } : {}),
-        ...(options.reason ? { reason: options.reason } : {}),
-        ...expect,
-      });
+      const asked = await client.send<Release>(
+        'POST',
+        'publish',
+        {
+          commit,
+          channel,
+          ...(repository ? { repository } : {}),
+          ...(options.reason ? { reason: options.reason } : {}),
+          ...expect,
+        },
+        { work: 'publishing' },
+      );
       session.interruptedHint = `The server goes on publishing. Look: treeline releases ${channel}`;
       const release = await settled(client, asked, session.signal);
       if (options.json) printDocument(release);

@@ -59,7 +59,7 @@ function checkTogether(project: string | undefined, options: RunOptions): void {
 function start(client: Client, project: string | undefined, options: RunOptions): Promise<Run> {
   if (project === undefined) return client.send('POST', 'runs', options.reason ? { reason: options.reason } : {});
   const body = options.revision ? { revision: options.revision } : {};
-  return client.send('POST', `projects/${encodeURIComponent(project)}/run`, body);
+  return client.send('POST', `projects/${encodeURIComponent(project)}/run`, body, { work: `fetching ${project}` });
 }
 
 /** Prints a run as a JSON line whenever something other than the clock has changed in it. */
