@@ -9,8 +9,8 @@ export type RunnerErrorCode =
   | 'busy'
   /** The server does not take this runner's token. */
   | 'unauthorized'
-  /** The server's answer is not the protocol's. */
-  | 'protocol'
+  /** What a job needs could not be read from the store, or not be written to the runner's disk. */
+  | 'checkout-failed'
   /** A job was ended from outside: cancelled, its lease lost, or its runner stopped. */
   | 'stopped';
 

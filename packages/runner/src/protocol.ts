@@ -19,19 +19,19 @@ export const RUNNER_PROTOCOL = 1;
 /** Longest log chunk of one heartbeat, in UTF-16 code units. The server may set its body limit from it. */
 export const MAX_LOG_CHUNK = 256 * 1024;
 
-export const Checksum = z.string().regex(/^[0-9a-f]{64}$/, 'a checksum is 64 lower-case hexadecimal digits');
+const Checksum = z.string().regex(/^[0-9a-f]{64}$/, 'a checksum is 64 lower-case hexadecimal digits');
 
 /** The checksums of a tree's root dirtree and root dirmeta. */
 export const Tree = z.object({ contents: Checksum, meta: Checksum });
 export type Tree = z.infer<typeof Tree>;
 
 /** Name of an input, an output or an artifact: one path component that needs no quoting in a shell. */
-export const EntryName = z
+const EntryName = z
   .string()
   .regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/, 'a name has letters, digits, ".", "_" and "-", and starts with no dot');
 
 /** A path below /out: relative, without "..", "." meaning all of it. */
-export const OutputPath = z
+const OutputPath = z
   .string()
   .min(1)
   .refine(

@@ -93,14 +93,27 @@ async function prepare(
     o.held.push(kept);
     return kept.path;
   };
-  const image = 'tree' in spec.image ? await hold(spec.image.tree) : null;
+  const { image: wanted, source } = spec;
+  const image = 'tree' in wanted ? await named('its image', () => hold(wanted.tree)) : null;
   const inputs: Array<{ name: string; dir: string }> = [];
-  for (const { name, tree } of spec.inputs) inputs.push({ name, dir: await hold(tree) });
-  if (spec.source) await machine.store.checkout(spec.source, join(o.dir, 'src'), o.signal);
-  else await mkdir(join(o.dir, 'src'));
+  for (const { name, tree } of spec.inputs) {
+    inputs.push({ name, dir: await named(`its input "${name}"`, () => hold(tree)) });
+  }
+  const src = join(o.dir, 'src');
+  if (source) await named('its source', () => machine.store.checkout(source, src, o.signal));
+  else await mkdir(src);
   await mkdir(join(o.dir, 'out'), { mode: 0o755 });
   await mkdir(join(o.dir, 'tmp'), { mode: 0o755 });
   return { image, inputs };
+}
+
+/** Says what of the job a checkout was for when it fails. */
+async function named<T>(what: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (cause) {
+    throw new RunnerError('checkout-failed', `the runner could not check out ${what}`, { cause });
+  }
 }
 
 function failureOf(ending: Ending, usage: Usage): JobResult | null {

@@ -8,8 +8,9 @@ export async function openJobStore(path: string): Promise<JobStore> {
   const repo: Repo = await openRepo(path);
   return {
     checkout: async (tree, dest, signal) => {
-      // User mode: the files belong to the runner, whatever their owners in the tree; it need not be root.
-      await checkout(repo, tree, dest, { userMode: true, signal });
+      // User mode: the files belong to the runner, whatever their owners in the tree; it need not be root. Copies, never
+      // links to objects: a job writes to its source.
+      await checkout(repo, tree, dest, { userMode: true, hardLink: false, signal });
     },
     write: async (folders) =>
       await withTransaction(repo, async (tx) => {

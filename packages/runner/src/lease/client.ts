@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import { RunnerError } from '../errors.ts';
 import type { CompleteRequest, HeartbeatRequest, Lease, LeaseRequest } from '../protocol.ts';
 import { HeartbeatResponse, LeaseResponse, ProtocolError, RUNNER_API_PATH } from '../protocol.ts';
@@ -48,7 +48,8 @@ export function createRunnerClient(o: { server: string; token: string }): Runner
       if (!c.schema || response.status === 204) return { kind: 'ok', body: null };
       const checked = c.schema.safeParse(parsed);
       if (checked.success) return { kind: 'ok', body: checked.data };
-      return { kind: 'unavailable', message: `the server's answer to ${path} is not the protocol's` };
+      const problem = z.prettifyError(checked.error).replaceAll('\n', '; ');
+      return { kind: 'unavailable', message: `the server's answer to ${path} is not the protocol's: ${problem}` };
     }
     const said = ProtocolError.safeParse(parsed).data?.error;
     const message = said ? `${said.code}${said.message ? `: ${said.message}` : ''}` : `HTTP ${response.status}`;

@@ -45,7 +45,6 @@ export async function carryOut(lease: Lease, o: ExecutionOptions): Promise<void>
     if (state.stop) return;
     state.stop = why;
     job.abort(new RunnerError('stopped', STOP_MESSAGES[why]));
-    if (why !== 'cancelled') log.discard();
     if (SILENT.includes(why)) calls.abort();
     if (why === 'shutdown') setTimeout(() => calls.abort(), SHUTDOWN_REPORT_MS).unref();
   };
@@ -62,7 +61,7 @@ export async function carryOut(lease: Lease, o: ExecutionOptions): Promise<void>
     finished: finished.promise,
     stop,
     signal: calls.signal,
-  });
+  }).finally(() => log.discard());
   const result = await runJob(lease.job, o.machine, {
     onOutput: (chunk) => log.write(chunk),
     note: (line) => log.note(line),
@@ -82,7 +81,8 @@ export async function carryOut(lease: Lease, o: ExecutionOptions): Promise<void>
     return;
   }
   const reported = await report(lease, final, { ...o, state, signal: calls.signal });
-  o.log(`${final.status === 'failed' ? `failed (${final.reason})` : final.status} ${name}${reported}`);
+  const why = final.status === 'passed' ? '' : `: ${final.message}`;
+  o.log(`${final.status === 'failed' ? `failed (${final.reason})` : final.status} ${name}${why}${reported}`);
 }
 
 const STOP_MESSAGES: Record<Stop, string> = {

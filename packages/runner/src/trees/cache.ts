@@ -1,3 +1,4 @@
+import { renameSync, rmSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Tree } from '../protocol.ts';
@@ -67,10 +68,11 @@ export async function openTreeCache(o: TreeCacheOptions): Promise<TreeCache> {
       if (total() <= bytes) return;
       // Somebody may have come for it while the one before it was being removed.
       if (entry.holders > 0) continue;
-      entries.delete(key);
+      // At one stroke, or somebody could make the same checkout anew under the name that is still taken.
       const trash = join(o.dir, `.trash-${process.pid}-${++serial}`);
-      await rename(join(o.dir, key), trash);
-      await removeTree(join(o.dir, `${key}.size`));
+      renameSync(join(o.dir, key), trash);
+      rmSync(join(o.dir, `${key}.size`), { force: true });
+      entries.delete(key);
       await removeTree(trash);
     }
   };
