@@ -70,7 +70,12 @@ export async function runSuite(suite: Suite, options: HarnessOptions): Promise<R
     }
     if (notes.length > 0) report.failed = true;
     const note = notes.length > 0 ? `FAILED: ${notes.join('; ')}` : undefined;
-    report.rows.push(rowOf(given, measured, 's', (sample) => sample.seconds, { goal: given.goal ?? null, note }));
+    const row = rowOf(given, measured, 's', (sample) => sample.seconds, { goal: given.goal ?? null, note });
+    if (row.ratio !== null) {
+      const cpu = (samples: Sample[]) => median(samples.map((sample) => sample.cpuSeconds));
+      row.cpuSeconds = { ours: cpu(measured.ours), theirs: cpu(measured.theirs) };
+    }
+    report.rows.push(row);
     if (given.memory && notes.length === 0) {
       const mebibytes = (sample: Sample) => sample.peakBytes / 2 ** 20;
       report.rows.push(rowOf(given, measured, 'MiB peak', mebibytes, { goal: null, note }));

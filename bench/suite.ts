@@ -53,6 +53,8 @@ export type Row = {
   runs: number;
   /** Every run in order, of which `ours` and `theirs` are the medians. */
   samples?: { ours: number[]; theirs: number[] };
+  /** Medians of user and system time of all processes of the command, s: what other load on the machine moves least. */
+  cpuSeconds?: { ours: number; theirs: number };
   note?: string;
   machine: string;
 };
