@@ -12,7 +12,7 @@ export LC_ALL=C
 
 here=$(cd "$(dirname "$0")" && pwd)
 suite=bookworm
-packages='' out='' compile='' arch=$(dpkg --print-architecture)
+packages='' out='' compile='' arch=''
 while [ $# -gt 0 ]; do
   case $1 in
     --packages) packages=$2 ;;
@@ -24,6 +24,13 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 [ -n "$packages" ] && [ -n "$out" ] || { echo 'build-root.sh: --packages and --out are required' >&2; exit 2; }
+
+for tool in apt-get dpkg-deb tar; do
+  command -v "$tool" >/dev/null ||
+    { echo "build-root.sh: this runner has no $tool; use one with Debian or a relative" >&2; exit 1; }
+done
+native=$(dpkg --print-architecture)
+[ -n "$arch" ] || arch=$native
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -67,8 +74,12 @@ if download /var/lib/apt/lists >"$work/log" 2>&1; then
   echo "packages: with the host's lists"
 else
   echo "packages: with fresh lists"
-  apt "$work/state/lists" update >"$work/log" 2>&1 && download "$work/state/lists" >>"$work/log" 2>&1 ||
-    { cat "$work/log" >&2; exit 1; }
+  rm -f "$work"/cache/archives/*.deb # older versions than those that come now
+  if ! apt "$work/state/lists" update >"$work/log" 2>&1 || ! download "$work/state/lists" >>"$work/log" 2>&1; then
+    cat "$work/log" >&2
+    echo 'build-root.sh: apt could not fetch the packages (its messages are above)' >&2
+    exit 1
+  fi
 fi
 echo "packages: $(ls "$work/cache/archives" | grep -c '\.deb$') in $(($(date +%s) - started)) s," \
   "$(du -sm "$work/cache/archives" | cut -f1) MB"
@@ -115,7 +126,7 @@ done | sort >"$out/usr/share/treeline/packages.txt"
 # --- byte code: the tree is read-only when it is used, so Python could never store it then ----------------
 # "unchecked": every file's time is 1970 in a checkout, so a time says nothing about a source file.
 loader=$(ls "$out"/lib64/ld-linux-*.so.2 "$out"/lib/ld-linux-*.so.1 2>/dev/null | head -n 1)
-if [ -n "$compile" ] && [ "$arch" = "$(dpkg --print-architecture)" ]; then
+if [ -n "$compile" ] && [ "$arch" = "$native" ]; then
   libraries=$(ls -d "$out"/usr/lib/*-linux-gnu*)
   PYTHONHOME="$out/usr" PYTHONDONTWRITEBYTECODE=1 "$loader" --library-path "$libraries" \
     "$out/usr/bin/python3" "$here/compile_modules.py" "$out" $compile
