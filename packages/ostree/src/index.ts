@@ -14,6 +14,12 @@ export { decodeSummary, encodeSummary, type Summary, type SummaryRef } from './f
 export { syncFolder, writeFileDurably } from './fs/durable.ts';
 export { decode } from './gvariant/decode.ts';
 export { encode, type Value, type Variant } from './gvariant/encode.ts';
+export { printValue } from './gvariant/print.ts';
+export { type ClosureOptions, hasClosure, type Missing } from './pull/closure.ts';
+export { type CopyClosureOptions, copyClosure } from './pull/copy.ts';
+export type { TlsOptions } from './pull/http.ts';
+export type { PullProgress } from './pull/progress.ts';
+export { type PullOptions, type PullStats, pull } from './pull/pull.ts';
 export {
   hasObject,
   readCommit,
@@ -24,7 +30,9 @@ export {
   type StoredFile,
 } from './repo/objects.ts';
 export { isRefName, listRefs, readRef, resolveRev, setRef } from './repo/refs.ts';
-export { type CreateRepoOptions, createRepo, openRepo, type Repo, type RepoMode } from './repo/repo.ts';
+export { type CreateRepoOptions, createRepo, openRepo, type Repo, type RepoMode, writeConfig } from './repo/repo.ts';
 export { Transaction, type TransactionOptions, type TransactionStats, withTransaction } from './repo/transaction.ts';
 export { lookUp, subtree, type TreeReader, treeReader } from './repo/tree-reader.ts';
+export { type RepositoryHandler, type RepositoryHandlerOptions, repositoryHandler } from './serve/handler.ts';
+export { type RepositoryServer, type ServeOptions, serveRepository } from './serve/server.ts';
 export { type UpdateSummaryOptions, updateSummary } from './summary/update.ts';

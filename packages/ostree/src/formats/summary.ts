@@ -9,6 +9,8 @@ export interface SummaryRef {
   size: number;
   /** Seconds since 1970, if the summary says. */
   timestamp: number | null;
+  /** The commit's `version` metadata, if it has one and the summary says. */
+  version?: string | null;
 }
 
 export interface Summary {
@@ -19,12 +21,15 @@ export interface Summary {
 /** `OSTREE_SUMMARY_GVARIANT_FORMAT`; refs sorted, since clients search them by bisection. */
 const FORMAT = '(a(s(taya{sv}))a{sv})';
 const TIMESTAMP = 'ostree.commit.timestamp';
+const VERSION = 'ostree.commit.version';
 
 /** Serialises a summary. Commit sizes are little-endian, times big-endian, as libostree has them. */
 export function encodeSummary({ refs, metadata }: Summary): Buffer {
   const sorted = [...refs].sort(([a], [b]) => compareNames(a, b));
-  const list = sorted.map(([name, { commit, size, timestamp }]): Value => {
-    const extra: Value = timestamp === null ? [] : [[TIMESTAMP, { type: 't', value: swap(BigInt(timestamp)) }]];
+  const list = sorted.map(([name, { commit, size, timestamp, version }]): Value => {
+    const extra: Value[] = [];
+    if (version) extra.push([VERSION, { type: 's', value: version }]);
+    if (timestamp !== null) extra.push([TIMESTAMP, { type: 't', value: swap(BigInt(timestamp)) }]);
     return [name, [BigInt(size), checksumToBytes(commit), extra]];
   });
   return encode(FORMAT, [list, metadata as unknown as Value]);
@@ -39,10 +44,12 @@ export function decodeSummary(data: Uint8Array, object = 'summary'): Summary {
   const refs = new Map<string, SummaryRef>();
   for (const [name, [size, checksum, extra]] of list) {
     const time = extra.find(([key]) => key === TIMESTAMP)?.[1];
+    const version = extra.find(([key]) => key === VERSION)?.[1];
     refs.set(name, {
       commit: checksumFromBytes(checksum, `${object}: ref ${name}`),
       size: Number(size),
       timestamp: time?.type === 't' ? Number(swap(time.value as bigint)) : null,
+      ...(version?.type === 's' ? { version: version.value as string } : {}),
     });
   }
   return { refs, metadata };

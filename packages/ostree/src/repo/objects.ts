@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { createReadStream, existsSync } from 'node:fs';
+import { createReadStream, existsSync, lstatSync } from 'node:fs';
 import { lstat, open, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -12,7 +12,7 @@ import { decodeFilezHeader, type FileHeader, filezHeaderLength } from '../format
 import { S_IFLNK, S_IFREG } from '../formats/mode.ts';
 import { assertChecksum, type Checksum, loosePath, type ObjectType } from '../formats/object-name.ts';
 import { decode } from '../gvariant/decode.ts';
-import { fileExtension, type Repo } from './repo.ts';
+import { fileExtension, type Repo, type RepoMode } from './repo.ts';
 
 /** Where an object of this repository is, or would be. */
 export function objectPath(repo: Repo, type: ObjectType, checksum: Checksum): string {
@@ -21,7 +21,15 @@ export function objectPath(repo: Repo, type: ObjectType, checksum: Checksum): st
 }
 
 export function hasObject(repo: Repo, type: ObjectType, checksum: Checksum): boolean {
-  return existsSync(objectPath(repo, type, checksum));
+  return isThere(objectPath(repo, type, checksum), repo.mode);
+}
+
+/**
+ * Whether there is an object file at this path. A bare-user-only repository stores a symlink as one, which may well
+ * lead nowhere, so that it must not be followed.
+ */
+export function isThere(path: string, mode: RepoMode): boolean {
+  return mode === 'archive' ? existsSync(path) : lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
 /** More than any dirtree of sane size; a client must not be made to load more than this as metadata. */

@@ -2,7 +2,6 @@ import { hash, randomBytes } from 'node:crypto';
 import {
   closeSync,
   createWriteStream,
-  existsSync,
   fsyncSync,
   lstatSync,
   mkdirSync,
@@ -25,6 +24,7 @@ import { S_IFDIR, S_IFREG } from '../formats/mode.ts';
 import { type Checksum, loosePath, type ObjectType, type Tree } from '../formats/object-name.ts';
 import { hasSyncFilesystem, syncFilesystem, tryHold } from '../fs/syscalls.ts';
 import { encode, type Value } from '../gvariant/encode.ts';
+import type { CopyOptions } from '../work/copy-object.ts';
 import { pool } from '../work/pool.ts';
 import {
   changed,
@@ -34,8 +34,9 @@ import {
   WHOLE_FILE_BYTES,
 } from '../work/store-file.ts';
 import type { Task, TaskResults } from '../work/task.ts';
+import type { ObjectToVerify } from '../work/verify-object.ts';
 import { lockRepo } from './lock.ts';
-import { assertHash, hasObject } from './objects.ts';
+import { assertHash, hasObject, isThere } from './objects.ts';
 import { refPath, setRef } from './refs.ts';
 import { fileExtension, type Repo } from './repo.ts';
 
@@ -50,6 +51,8 @@ export interface TransactionStats {
   metadataWritten: number;
   contentTotal: number;
   contentWritten: number;
+  /** Content objects that the stat cache knew, so that their files were not read. */
+  contentKnown: number;
   /** Bytes of new content as stored. */
   contentBytesWritten: number;
 }
@@ -97,6 +100,7 @@ export class Transaction {
     metadataWritten: 0,
     contentTotal: 0,
     contentWritten: 0,
+    contentKnown: 0,
     contentBytesWritten: 0,
   };
   readonly #target: ObjectTarget;
@@ -134,7 +138,8 @@ export class Transaction {
   has(type: ObjectType, checksum: Checksum): boolean {
     if (this.#staged.has(`${checksum}.${type}`)) return true;
     if (hasObject(this.repo, type, checksum)) return true;
-    return type === 'file' && existsSync(join(this.#target.staging, `${checksum}.${fileExtension(this.repo.mode)}`));
+    const { staging, mode } = this.#target;
+    return type === 'file' && isThere(join(staging, `${checksum}.${fileExtension(mode)}`), mode);
   }
 
   /** Path at which a staged or stored object can be read now, or null. */
@@ -186,15 +191,20 @@ export class Transaction {
   /**
    * Takes in a metadata object from elsewhere after checking bytes and structure.
    *
+   * @returns what it says
    * @throws OstreeError `corrupt`
    */
-  importMetadata(type: 'commit' | 'dirtree' | 'dirmeta', checksum: Checksum, data: Uint8Array): void {
+  importMetadata(
+    type: 'commit' | 'dirtree' | 'dirmeta',
+    checksum: Checksum,
+    data: Uint8Array,
+  ): Commit | DirTree | DirMeta {
     assertHash(data, checksum, type);
     const object = `${checksum}.${type}`;
-    if (type === 'commit') decodeCommit(data, object);
-    else if (type === 'dirtree') decodeDirTree(data, object);
-    else decodeDirMeta(data, object);
+    const decoders = { commit: decodeCommit, dirtree: decodeDirTree, dirmeta: decodeDirMeta };
+    const value = decoders[type](data, object);
     this.#stageMetadata(type, data, checksum);
+    return value;
   }
 
   /** Takes in content objects that were received as filez, checked by a worker. Throws `corrupt`. */
@@ -208,6 +218,23 @@ export class Transaction {
     const cost = statSync(path).size;
     const stored = await this.#run({ kind: 'import-filez-file', target: this.#target, checksum, path }, cost);
     return this.#count([stored])[0]!;
+  }
+
+  /** Takes over objects of another repository on this machine. See CopyOptions for what is checked. */
+  async copyObjects(objects: ObjectToVerify[], options: CopyOptions): Promise<StoredObject[]> {
+    const task = { kind: 'copy-objects' as const, target: this.#target, options, objects };
+    const cost = objects.length * FILE_COST * (options.verify ? 8 : 1);
+    const stored = await this.#run(task, cost);
+    for (const [index, { written }] of stored.entries()) {
+      const { type, checksum } = objects[index]!;
+      if (type === 'file') this.#count([stored[index]!]);
+      else {
+        this.stats.metadataTotal++;
+        if (written > 0) this.stats.metadataWritten++;
+        this.#staged.add(`${checksum}.${type}`);
+      }
+    }
+    return stored;
   }
 
   /** Stores files of a folder, hashed and compressed by workers; a few at a time, please. */
@@ -232,6 +259,7 @@ export class Transaction {
   /** Counts a content object that was found in the repository without reading the file again. */
   countKnown(): void {
     this.stats.contentTotal++;
+    this.stats.contentKnown++;
   }
 
   #count<T extends StoredObject>(stored: T[]): T[] {

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { decodeCommit, swap } from '../formats/commit.ts';
+import { decodeCommit, metadataValue, swap } from '../formats/commit.ts';
 import { encodeSummary, type SummaryRef } from '../formats/summary.ts';
 import { writeFileDurably } from '../fs/durable.ts';
 import type { Variant } from '../gvariant/encode.ts';
@@ -24,8 +24,14 @@ export async function updateSummary(repo: Repo, options: UpdateSummaryOptions = 
   for (const [name, commit] of await listRefs(repo)) {
     if (name.includes(':')) continue;
     const data = await readMetadata(repo, 'commit', commit);
-    const { timestamp } = decodeCommit(data, `${commit}.commit`);
-    refs.set(name, { commit, size: data.length, timestamp });
+    const { timestamp, metadata } = decodeCommit(data, `${commit}.commit`);
+    const version = metadataValue(metadata, 'version');
+    refs.set(name, {
+      commit,
+      size: data.length,
+      timestamp,
+      version: version?.type === 's' ? (version.value as string) : null,
+    });
   }
   const seconds = BigInt(Math.floor((options.now ?? Date.now()) / 1000));
   const summary = encodeSummary({

@@ -4,7 +4,6 @@ import {
   closeSync,
   constants,
   copyFileSync,
-  existsSync,
   fchmodSync,
   fstatSync,
   openSync,
@@ -20,6 +19,7 @@ import { encodeFileHeader, encodeFilezHeader, type FileHeader } from '../formats
 import { S_IFLNK, S_IFMT } from '../formats/mode.ts';
 import { type Checksum, loosePath } from '../formats/object-name.ts';
 import { readXattrs, type Xattr } from '../fs/syscalls.ts';
+import { isThere } from '../repo/objects.ts';
 import type { RepoMode } from '../repo/repo.ts';
 
 /** Where a worker puts new objects, and where it looks for those that are there. */
@@ -161,8 +161,8 @@ export function assertBareUserOnly(header: FileHeader, checksum: Checksum): void
 export function isStored(target: ObjectTarget, checksum: Checksum): boolean {
   const extension = target.mode === 'archive' ? 'filez' : 'file';
   return (
-    existsSync(join(target.objects, loosePath(checksum, extension))) ||
-    existsSync(join(target.staging, `${checksum}.${extension}`))
+    isThere(join(target.objects, loosePath(checksum, extension)), target.mode) ||
+    isThere(join(target.staging, `${checksum}.${extension}`), target.mode)
   );
 }
 

@@ -2,6 +2,7 @@ import type { FileHeader } from '../formats/file.ts';
 import type { Checksum } from '../formats/object-name.ts';
 import type { RepoMode } from '../repo/repo.ts';
 import { type CheckoutTarget, checkOutFile, type FileToCheckOut } from './checkout-file.ts';
+import { type CopyOptions, copyObject } from './copy-object.ts';
 import { importFilez, importFilezFile } from './import-object.ts';
 import {
   deflatePiece,
@@ -23,6 +24,7 @@ export type Task =
   | { kind: 'import-filez-file'; target: ObjectTarget; checksum: Checksum; path: string }
   | { kind: 'deflate-piece'; piece: Piece }
   | { kind: 'stage-copy'; target: ObjectTarget; checksum: Checksum; path: string; mode: number }
+  | { kind: 'copy-objects'; target: ObjectTarget; options: CopyOptions; objects: ObjectToVerify[] }
   | { kind: 'check-out-files'; target: CheckoutTarget; files: FileToCheckOut[] }
   | { kind: 'verify-objects'; mode: RepoMode; objects: ObjectToVerify[] };
 
@@ -33,6 +35,7 @@ export interface TaskResults {
   'import-filez-file': StoredObject;
   'deflate-piece': Uint8Array;
   'stage-copy': null;
+  'copy-objects': StoredObject[];
   'check-out-files': number;
   'verify-objects': Damage[];
 }
@@ -53,6 +56,11 @@ export async function runTask(task: Task): Promise<TaskResults[Task['kind']]> {
     case 'stage-copy':
       stageCopy(task.target, task.checksum, task.path, task.mode);
       return null;
+    case 'copy-objects': {
+      const stored: StoredObject[] = [];
+      for (const object of task.objects) stored.push(await copyObject(task.target, object, task.options));
+      return stored;
+    }
     case 'check-out-files': {
       let bytes = 0;
       for (const file of task.files) bytes += await checkOutFile(task.target, file);

@@ -1,0 +1,63 @@
+import { existsSync } from 'node:fs';
+import { type Checksum, OstreeError, openRepo, type Repo, resolveRev } from '@treeline/ostree';
+import { type OptionSpec, type Parsed, UsageError } from './options.ts';
+
+/** A verb of `treeline repo`: what it takes, and what it does. */
+export interface RepoVerb {
+  /** Positional arguments, as the usage shows them. */
+  usage: string;
+  options: Record<string, OptionSpec>;
+  /** Returns the exit code; nothing for 0. */
+  run(parsed: Parsed, signal: AbortSignal): Promise<number | undefined | undefined>;
+}
+
+/** Writes a line to standard output. */
+export function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** Opens the repository that `--repo`, OSTREE_REPO, the current folder or the system gives, in this order. */
+export async function openNamedRepo(parsed: Parsed): Promise<Repo> {
+  return openRepo(repoPathOf(parsed));
+}
+
+export function repoPathOf(parsed: Parsed): string {
+  const named = parsed.text('repo') ?? process.env.OSTREE_REPO;
+  if (named) return named;
+  if (existsSync('objects') && existsSync('config')) return '.';
+  if (existsSync('/sysroot/ostree/repo/config')) return '/sysroot/ostree/repo';
+  throw new UsageError('Command requires a --repo argument');
+}
+
+/** The commit that a revision names; where there is none, libostree's message. */
+export async function commitOf(repo: Repo, rev: string): Promise<Checksum> {
+  try {
+    return await resolveRev(repo, rev);
+  } catch (error) {
+    if (error instanceof OstreeError && error.code === 'not-found' && !rev.endsWith('^')) {
+      throw new OstreeError('not-found', `Refspec '${rev}' not found`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+/** A positional argument that must be there. */
+export function required(parsed: Parsed, index: number, message: string): string {
+  const value = parsed.positionals[index];
+  if (value === undefined) throw new UsageError(message);
+  return value;
+}
+
+/** Content of `key=value` arguments. */
+export function keyValue(argument: string, option: string): [string, string] {
+  const equals = argument.indexOf('=');
+  if (equals < 1) throw new UsageError(`Missing '=' in ${option} argument '${argument}'`);
+  return [argument.slice(0, equals), argument.slice(equals + 1)];
+}
+
+/** A whole number of an option. */
+export function integer(text: string | undefined, option: string): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^-?\d{1,15}$/.test(text)) throw new UsageError(`Cannot parse integer value '${text}' for --${option}`);
+  return Number(text);
+}
