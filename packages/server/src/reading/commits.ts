@@ -78,7 +78,10 @@ export async function resolveCommit(core: Core, text: string): Promise<string> {
     base = newest?.commit ?? (named.length === 1 ? named[0]!.commit : name);
   }
   try {
-    return await resolveRev(core.store, base + '^'.repeat(parents.length));
+    const checksum = await resolveRev(core.store, base + '^'.repeat(parents.length));
+    // A whole checksum resolves to itself, there or not.
+    await readCommit(core.store, checksum);
+    return checksum;
   } catch (error) {
     if (error instanceof OstreeError) throw unknown(error);
     throw error;
