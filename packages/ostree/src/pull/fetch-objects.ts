@@ -1,0 +1,312 @@
+import { OstreeError } from '../errors.ts';
+import type { DirTree } from '../formats/dirtree.ts';
+import { type Checksum, loosePath, type Tree } from '../formats/object-name.ts';
+import { MAX_METADATA_BYTES } from '../repo/objects.ts';
+import type { Transaction } from '../repo/transaction.ts';
+import { type HttpSource, MAX_REQUESTS, readBody } from './http.ts';
+import { KnownFolders, readDirTreeSync } from './known-trees.ts';
+import type { ProgressMeter } from './progress.ts';
+import { receiveFile } from './receive-file.ts';
+
+interface FolderJob {
+  type: 'dirtree';
+  checksum: Checksum;
+  /** Folders at the same path in complete local trees. */
+  known: readonly Checksum[];
+}
+
+type Job = FolderJob | { type: 'dirmeta' | 'file'; checksum: Checksum };
+
+/** Received files go to a worker when there are this many, or this many bytes of them. */
+const BATCH_FILES = 64;
+const BATCH_BYTES = 1024 * 1024;
+/** Received and not yet stored: what bounds memory when the network is faster than the disk. */
+const MAX_PENDING_BYTES = 48 * 1024 * 1024;
+/** With so many files to fetch, no more folders are read meanwhile. */
+const MANY_FILES = 20_000;
+/** What is staged becomes durable and visible after so much, so that an interruption loses little. */
+const FLUSH_BYTES = 64 * 1024 * 1024;
+const FLUSH_MS = 10_000;
+/** How long local folders are looked through before the network has its turn. */
+const SLICE_MS = 5;
+
+/**
+ * Fetches what trees need and the repository lacks, several objects at a time. Folders that are there are looked
+ * through too (see known-trees.ts). Every object is checked against its name before it is staged.
+ */
+export class ObjectFetcher {
+  metadataFetched = 0;
+  contentFetched = 0;
+  bytesUnpacked = 0;
+  readonly #tx: Transaction;
+  readonly #source: HttpSource;
+  readonly #meter: ProgressMeter;
+  readonly #partials: ReadonlySet<Checksum>;
+  readonly #folders: Job[] = [];
+  readonly #files: Job[] = [];
+  readonly #seen = new Set<string>();
+  #requests = 0;
+  #batch: { checksum: Checksum; data: Buffer }[] = [];
+  #batchBytes = 0;
+  #storing = 0;
+  #pendingBytes = 0;
+  #unflushed = 0;
+  #flushedAt = Date.now();
+  /** Closed around a flush: staging must be at rest then. */
+  #gate: PromiseWithResolvers<void> | undefined;
+  #flushing = false;
+  #yielding = false;
+  #failure: { error: unknown } | undefined;
+  #settle: (() => void) | undefined;
+
+  constructor(tx: Transaction, source: HttpSource, meter: ProgressMeter, partials: ReadonlySet<Checksum>) {
+    this.#tx = tx;
+    this.#source = source;
+    this.#meter = meter;
+    this.#partials = partials;
+  }
+
+  /** @param known root dirtrees of complete local commits */
+  add(tree: Tree, known: readonly Checksum[]): void {
+    this.#want('dirmeta', tree.meta);
+    this.#wantFolder(tree.contents, known);
+  }
+
+  /** Resolves when all is staged. When it rejects, nothing is under way any more. */
+  async run(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#settle = resolve;
+      this.#pump();
+    });
+    if (this.#failure) throw this.#failure.error;
+  }
+
+  #want(type: 'dirmeta' | 'file', checksum: Checksum): void {
+    const key = type === 'file' ? checksum : `m${checksum}`;
+    if (this.#seen.has(key)) return;
+    this.#seen.add(key);
+    if (this.#tx.has(type, checksum)) return;
+    this.#meter.objectsKnown++;
+    (type === 'file' ? this.#files : this.#folders).push({ type, checksum });
+  }
+
+  #wantFolder(checksum: Checksum, known: readonly Checksum[]): void {
+    const key = `t${checksum}`;
+    if (this.#seen.has(key) || known.includes(checksum)) return;
+    this.#seen.add(key);
+    this.#folders.push({ type: 'dirtree', checksum, known });
+  }
+
+  #expand(tree: DirTree, knownContents: readonly Checksum[]): void {
+    const known = new KnownFolders(this.#tx.repo, knownContents);
+    for (const [name, checksum] of tree.files) if (!known.hasFile(name, checksum)) this.#want('file', checksum);
+    for (const [name, { contents, meta }] of tree.dirs) {
+      if (!known.hasMeta(name, meta)) this.#want('dirmeta', meta);
+      const below = known.below(name, contents);
+      if (below) this.#wantFolder(contents, below);
+    }
+  }
+
+  #next(): Job | undefined {
+    const room = this.#pendingBytes < MAX_PENDING_BYTES;
+    if (room && this.#files.length > MANY_FILES) return this.#files.pop();
+    return this.#folders.pop() ?? (room ? this.#files.pop() : undefined);
+  }
+
+  /** Starts what can be started; called whenever something has ended. */
+  #pump(): void {
+    const until = Date.now() + SLICE_MS;
+    while (!this.#failure && !this.#gate && !this.#yielding && this.#requests < MAX_REQUESTS) {
+      const job = this.#next();
+      if (!job) break;
+      try {
+        if (job.type === 'dirtree' && this.#expandLocal(job)) {
+          if (Date.now() > until) this.#yield();
+          continue;
+        }
+      } catch (error) {
+        this.#fail(error);
+        break;
+      }
+      this.#requests++;
+      const fetching = job.type === 'file' ? this.#fetchFile(job.checksum) : this.#fetchMetadata(job);
+      fetching.then(
+        () => this.#ended(),
+        (error: unknown) => {
+          this.#fail(error);
+          this.#ended();
+        },
+      );
+    }
+    if (this.#gate || this.#yielding) return;
+    if (this.#requests === 0 && !this.#failure) this.#send();
+    const waiting = this.#failure ? 0 : this.#folders.length + this.#files.length;
+    if (this.#requests === 0 && this.#storing === 0 && waiting === 0) this.#settle?.();
+  }
+
+  #yield(): void {
+    this.#yielding = true;
+    setImmediate(() => {
+      this.#yielding = false;
+      this.#pump();
+    });
+  }
+
+  #expandLocal(job: FolderJob): boolean {
+    const path = this.#tx.locate('dirtree', job.checksum);
+    const tree = path && readDirTreeSync(path, job.checksum);
+    if (!tree) {
+      this.#meter.objectsKnown++;
+      return false;
+    }
+    this.#expand(tree, job.known);
+    return true;
+  }
+
+  async #fetchMetadata(job: Job): Promise<void> {
+    const { checksum } = job;
+    const type = job.type === 'dirtree' ? 'dirtree' : 'dirmeta';
+    const path = `objects/${loosePath(checksum, type)}`;
+    const data = await this.#source.get(path, (reply) => readBody(reply, MAX_METADATA_BYTES));
+    if (!data) throw missing(this.#source, checksum, type);
+    const value = this.#tx.importMetadata(type, checksum, data);
+    this.metadataFetched++;
+    this.#received(data.length);
+    this.#unflushed += data.length;
+    this.#tick();
+    if (job.type === 'dirtree') this.#expand(value as DirTree, job.known);
+  }
+
+  async #fetchFile(checksum: Checksum): Promise<void> {
+    const received = await receiveFile(this.#tx, this.#source, checksum, {
+      resume: this.#partials.has(checksum),
+      count: (bytes) => this.#received(bytes),
+      store: (work) => this.#store(0, work),
+    });
+    if (!received) throw missing(this.#source, checksum, 'filez');
+    if ('stored' in received) {
+      this.contentFetched++;
+      this.#unflushed += FLUSH_BYTES / 8;
+      this.#tick();
+      return;
+    }
+    const { data } = received;
+    this.#batch.push({ checksum, data });
+    this.#batchBytes += data.length;
+    this.#pendingBytes += data.length;
+    if (this.#batch.length >= BATCH_FILES || this.#batchBytes >= BATCH_BYTES) this.#send();
+  }
+
+  /** Hands the batch to a worker. */
+  #send(): void {
+    const batch = this.#batch;
+    const bytes = this.#batchBytes;
+    if (batch.length === 0 || this.#gate) return;
+    this.#batch = [];
+    this.#batchBytes = 0;
+    this.#store(bytes, async () => {
+      const stored = await this.#tx.importFilez(compact(batch, bytes));
+      for (const { size } of stored) this.bytesUnpacked += size;
+      this.contentFetched += batch.length;
+      for (let index = 0; index < batch.length; index++) this.#tick();
+    }).then(
+      () => this.#pump(),
+      (error: unknown) => {
+        this.#fail(error);
+        this.#pump();
+      },
+    );
+  }
+
+  async #store(bytes: number, work: () => Promise<unknown>): Promise<void> {
+    while (this.#gate) await this.#gate.promise;
+    this.#storing++;
+    try {
+      await work();
+      this.#unflushed += bytes;
+    } finally {
+      this.#storing--;
+      this.#pendingBytes -= bytes;
+      this.#flushIfDue();
+    }
+  }
+
+  #received(bytes: number): void {
+    this.#meter.bytes += bytes;
+    this.#meter.tell();
+  }
+
+  #tick(): void {
+    this.#meter.objects++;
+    this.#meter.tell();
+  }
+
+  #ended(): void {
+    this.#requests--;
+    this.#flushIfDue();
+    this.#pump();
+  }
+
+  /** Nothing may be written into staging during a flush: workers finish first, and nothing new is begun. */
+  #flushIfDue(): void {
+    const due = this.#unflushed >= FLUSH_BYTES || (this.#unflushed > 0 && Date.now() - this.#flushedAt >= FLUSH_MS);
+    if (!due || this.#flushing || this.#failure) return;
+    this.#gate ??= Promise.withResolvers();
+    if (this.#storing > 0) return;
+    this.#flushing = true;
+    this.#tx.flush().then(
+      () => this.#flushed(),
+      (error: unknown) => {
+        this.#fail(error);
+        this.#flushed();
+      },
+    );
+  }
+
+  #flushed(): void {
+    this.#flushing = false;
+    this.#unflushed = 0;
+    this.#flushedAt = Date.now();
+    this.#openGate();
+    this.#pump();
+  }
+
+  #openGate(): void {
+    this.#gate?.resolve();
+    this.#gate = undefined;
+  }
+
+  #fail(error: unknown): void {
+    if (this.#failure) return;
+    this.#failure = { error };
+    this.#source.close(error);
+    if (!this.#flushing) this.#openGate();
+  }
+}
+
+/**
+ * Moves received pieces into one piece of memory: what is sent to a worker is copied with everything it is a view
+ * of, and each piece is a view of a socket's whole buffer.
+ */
+function compact(
+  batch: { checksum: Checksum; data: Buffer }[],
+  bytes: number,
+): { checksum: Checksum; data: Uint8Array }[] {
+  const memory = Buffer.allocUnsafeSlow(bytes);
+  let at = 0;
+  return batch.map(({ checksum, data }) => {
+    const view = memory.subarray(at, at + data.length);
+    view.set(data);
+    at += data.length;
+    return { checksum, data: view };
+  });
+}
+
+/** The error for an object that a remote should have and has not. */
+export function missing(source: HttpSource, checksum: Checksum, extension: string): OstreeError {
+  const object = `${checksum}.${extension}`;
+  return new OstreeError('not-found', `${source.base}: has no object ${object}`, {
+    object,
+    hint: 'The remote is incomplete, or was pruned while it was being pulled from: pull again.',
+  });
+}

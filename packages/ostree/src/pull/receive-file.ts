@@ -1,0 +1,249 @@
+import { statfsSync } from 'node:fs';
+import { OstreeError } from '../errors.ts';
+import { decodeFilezHeader, MAX_HEADER_BYTES } from '../formats/file.ts';
+import { type Checksum, loosePath } from '../formats/object-name.ts';
+import type { Transaction } from '../repo/transaction.ts';
+import { type HttpSource, networkError, type Reply, TransientError } from './http.ts';
+import {
+  forgetPartial,
+  openPartial,
+  openTemporary,
+  type Partial,
+  rememberValidator,
+  restartPartial,
+} from './partial.ts';
+
+/** Beyond this an object is received into a file. More than any header, so that one is read by then. */
+export const IN_MEMORY_BYTES = MAX_HEADER_BYTES + 64 * 1024;
+/** What may be inflated in memory; a small object can stand for a large file of zeros. */
+const INFLATE_IN_MEMORY_BYTES = 32 * 1024 * 1024;
+const WRITE_BYTES = 1024 * 1024;
+const SPACE_EVERY_BYTES = 64 * 1024 * 1024;
+/** Left for everybody else on the file system. */
+const SPARE_BYTES = 32 * 1024 * 1024;
+
+/** What came: bytes to be checked and stored with others, or null when it has been stored already. */
+export type ReceivedFile = { data: Buffer } | { stored: true };
+
+/**
+ * Receives a content object: a small one into memory, a large one into a partial file from which it is checked
+ * and stored, or which is left for a later pull when the connection is lost.
+ *
+ * @param resume there may be a partial file from before
+ * @param count told of bytes as they arrive
+ * @returns null when the remote has no such object
+ */
+export async function receiveFile(
+  tx: Transaction,
+  source: HttpSource,
+  checksum: Checksum,
+  {
+    resume,
+    count,
+    store,
+  }: {
+    resume: boolean;
+    count: (bytes: number) => void;
+    /** Runs the storing of a file, so that nothing is flushed meanwhile. */
+    store: (work: () => Promise<unknown>) => Promise<unknown>;
+  },
+): Promise<ReceivedFile | null> {
+  const spool = new Spool(tx, checksum, count);
+  try {
+    if (resume) await spool.open();
+    for (;;) {
+      const resumed = (spool.partial?.size ?? 0) > 0;
+      const received = await source.get(
+        `objects/${loosePath(checksum, 'filez')}`,
+        (reply) => spool.receive(reply),
+        () => spool.range(),
+      );
+      if (received === null || 'data' in received) return received;
+      try {
+        await store(() => tx.importFilezFile(checksum, spool.partial!.path));
+        forgetPartial(spool.partial!);
+        return received;
+      } catch (error) {
+        forgetPartial(spool.partial!);
+        // Two halves of different downloads: not necessarily what the remote has.
+        if (!resumed || !(error instanceof OstreeError) || error.code !== 'corrupt') throw error;
+        await spool.close();
+        await spool.open();
+      }
+    }
+  } finally {
+    await spool.close();
+  }
+}
+
+class Spool {
+  partial: Partial | undefined;
+  readonly #tx: Transaction;
+  readonly #checksum: Checksum;
+  readonly #count: (bytes: number) => void;
+  #limit = Number.POSITIVE_INFINITY;
+
+  constructor(tx: Transaction, checksum: Checksum, count: (bytes: number) => void) {
+    this.#tx = tx;
+    this.#checksum = checksum;
+    this.#count = count;
+  }
+
+  get #object(): string {
+    return `${this.#checksum}.filez`;
+  }
+
+  async open(): Promise<Partial> {
+    // Another pull may be receiving the same object: then this one is not for resuming.
+    this.partial =
+      (await openPartial(this.#tx.repo, this.#checksum)) ?? (await openTemporary(this.#tx.temporaryPath()));
+    return this.partial;
+  }
+
+  async close(): Promise<void> {
+    await this.partial?.handle.close();
+    this.partial = undefined;
+  }
+
+  range(): Record<string, string> | undefined {
+    const { size, validator } = this.partial ?? { size: 0, validator: undefined };
+    if (size === 0) return undefined;
+    return { range: `bytes=${size}-`, ...(validator === undefined ? {} : { 'if-range': validator }) };
+  }
+
+  async receive(reply: Reply): Promise<ReceivedFile> {
+    const { partial } = this;
+    if (reply.status === 416) {
+      reply.body.resume();
+      if (partial && reply.headers['content-range'] === `bytes */${partial.size}`) return { stored: true };
+      if (partial) await restartPartial(partial);
+      throw new TransientError(`${reply.what}: the server cannot send the rest`);
+    }
+    if (partial && partial.size > 0) {
+      const whole = /^bytes (\d+)-/.exec(reply.headers['content-range'] ?? '');
+      if (reply.status === 206 && Number(whole?.[1]) === partial.size) await this.#readLimit(partial);
+      else {
+        await restartPartial(partial);
+        if (reply.status === 206)
+          throw new TransientError(`${reply.what}: the server sends another part than asked for`);
+      }
+    } else if (reply.status === 206) throw new TransientError(`${reply.what}: a part that nobody asked for`);
+    return this.#body(reply);
+  }
+
+  async #readLimit(partial: Partial): Promise<void> {
+    const start = Buffer.alloc(IN_MEMORY_BYTES);
+    const { bytesRead } = await partial.handle.read(start, 0, start.length, 0);
+    this.#learnLimit(start.subarray(0, bytesRead));
+  }
+
+  /** Deflate never makes much more of a file than it is; what goes on beyond that is no object. */
+  #learnLimit(start: Buffer): void {
+    const { size, bodyOffset } = decodeFilezHeader(start, this.#object);
+    this.#limit = bodyOffset + size + Math.ceil(size / 8) + 64 * 1024;
+  }
+
+  #assertWithinLimit(length: number): void {
+    if (length <= this.#limit) return;
+    const object = this.#object;
+    throw new OstreeError('corrupt', `${object}: goes on beyond byte ${this.#limit}, more than its header announces`, {
+      object,
+      offset: this.#limit,
+    });
+  }
+
+  async #body(reply: Reply): Promise<ReceivedFile> {
+    const { partial } = this;
+    const announced = Number(reply.headers['content-length'] ?? Number.NaN);
+    let chunks: Buffer[] = [];
+    let held = 0;
+    let inFile = partial !== undefined && partial.size > 0;
+    let spaceAt = 0;
+    const write = async (): Promise<void> => {
+      const target = this.partial ?? (await this.open());
+      if (target.size >= spaceAt) {
+        spaceAt = target.size + SPACE_EVERY_BYTES;
+        const rest = Number.isNaN(announced) ? held : Math.max(held, announced - target.size);
+        assertSpace(this.#tx.repo.path, Math.min(rest, this.#limit), this.#object);
+      }
+      const data = Buffer.concat(chunks, held);
+      chunks = [];
+      held = 0;
+      reply.pause(true);
+      for (let at = 0; at < data.length; ) {
+        const { bytesWritten } = await target.handle.write(data, at);
+        at += bytesWritten;
+        target.size += bytesWritten;
+      }
+      reply.pause(false);
+    };
+    try {
+      for await (const chunk of reply.body as AsyncIterable<Buffer>) {
+        chunks.push(chunk);
+        held += chunk.length;
+        this.#count(chunk.length);
+        if (!inFile && held > IN_MEMORY_BYTES) {
+          this.#learnLimit(Buffer.concat(chunks, held));
+          this.#assertWithinLimit(announced);
+          const target = this.partial ?? (await this.open());
+          if (target.size > 0) await restartPartial(target); // somebody else's, from before
+          rememberValidator(target, validatorOf(reply));
+          inFile = true;
+        }
+        if (inFile && held >= WRITE_BYTES) {
+          this.#assertWithinLimit(this.partial!.size + held);
+          await write();
+        }
+      }
+      if (inFile) {
+        this.#assertWithinLimit(this.partial!.size + held);
+        await write();
+        return { stored: true };
+      }
+    } catch (error) {
+      // What came before the connection broke is kept for the next try.
+      if (inFile && held > 0 && !(error instanceof OstreeError && error.code === 'corrupt'))
+        await write().catch(() => {});
+      if (error instanceof OstreeError) {
+        if (error.code === 'corrupt' && this.partial) forgetPartial(this.partial);
+        throw error;
+      }
+      throw systemError(error, reply);
+    }
+    const data = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, held);
+    if (data.length >= 16 && data.readBigUInt64BE(8) > BigInt(INFLATE_IN_MEMORY_BYTES)) {
+      const target = this.partial ?? (await this.open());
+      await restartPartial(target);
+      chunks = [data];
+      held = data.length;
+      await write();
+      return { stored: true };
+    }
+    return { data };
+  }
+}
+
+function validatorOf(reply: Reply): string | undefined {
+  const { etag } = reply.headers;
+  if (etag !== undefined && !etag.startsWith('W/') && etag.length <= 256) return etag;
+  return reply.headers['last-modified'];
+}
+
+/** Tells a full disk from a broken connection: only the second is worth another try. */
+function systemError(error: unknown, reply: Reply): OstreeError {
+  const code = error instanceof Error && 'syscall' in error && 'code' in error ? String(error.code) : '';
+  if (/^(ENOSPC|EDQUOT|EIO|EROFS|EFBIG)$/.test(code)) {
+    return new OstreeError('io', `cannot store what ${reply.what} sends: ${code}`, { cause: error });
+  }
+  return networkError(reply.what, error);
+}
+
+function assertSpace(path: string, needed: number, object: string): void {
+  const { bavail, bsize } = statfsSync(path);
+  const free = bavail * bsize;
+  if (free >= needed + SPARE_BYTES) return;
+  throw new OstreeError('io', `${object}: ${needed} bytes are to come, but ${path} has ${free} free`, {
+    object,
+    hint: 'Make room, for example by pruning old commits, and pull again: what was fetched is kept.',
+  });
+}
