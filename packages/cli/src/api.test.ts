@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { commit, diff, job, newCommit, oldCommit, project, release, run } from './testing/answers.ts';
+import { commit, device, diff, job, newCommit, oldCommit, project, release, run } from './testing/answers.ts';
 import { treeline } from './testing/command.ts';
 import { type Answer, standIn } from './testing/stand-in.ts';
 
@@ -24,6 +24,18 @@ const everything: Record<string, Answer> = {
   'GET commits/bbbb': commit,
   'GET diff': diff,
   'POST publish': release(2),
+  'GET devices': { devices: [device('board-1')] },
+  'GET devices/board-1': { ...device('board-1'), events: [], inventory: {} },
+  'PATCH devices/board-1': device('board-1'),
+  'DELETE devices/board-1': (_, response) => void response.writeHead(204).end(),
+  'POST enrolment-tokens': {
+    token: 'secret.pin',
+    gateway: 'https://127.0.0.1:1',
+    expiresAt: '2026-11-01T12:00:00.000Z',
+    uses: 1,
+    channel: 'robot/edge',
+    repository: 'public',
+  },
 };
 
 test('every verb prints one JSON document with --json', async () => {
@@ -43,6 +55,7 @@ test('every verb prints one JSON document with --json', async () => {
     [['releases'], { releases: [release(2), release(1)] }],
     [['show', 'robot/edge'], commit],
     [['diff', '1', '2'], diff],
+    [['devices', 'remove', 'board-1'], { removed: 'board-1' }],
   ];
   const ends = await Promise.all(calls.map(([args]) => treeline([...args, '--json', ...server.args])));
   for (const [index, [args, expected]] of calls.entries()) {
@@ -206,6 +219,69 @@ test('a diff names the files with their kinds and sizes, and --stat only counts'
     /^aaaaaaaaaa\.\.bbbbbbbbbb {2}3 paths: 1 added, 1 removed, 1 modified\na device fetches 4 objects, 5\.0 kB of 9\.0 MB \(<0\.1 %\)\n$/m;
   assert.match(stdout, summary);
   assert.match((await treeline(['diff', '1', '2', '--stat', ...server.args])).stdout, new RegExp(`^${summary.source}`));
+});
+
+test('devices show what they run, why, and from which revisions it was made', async () => {
+  const reason = 'required check 20-model.sh failed with exit code 1';
+  const devices = [
+    device('board-1'),
+    device('board-2', {
+      state: 'rolled-back',
+      rolledBackFrom: newCommit,
+      current: oldCommit,
+      target: oldCommit,
+      reason,
+    }),
+    device('board-3', { accepted: false, state: null, current: null, provenance: null }),
+    device('board-4', { silentSince: '2026-11-01T12:00:00.000Z', current: oldCommit }),
+  ];
+  await using server = await standIn({ ...everything, 'GET devices': { devices } });
+  const { stdout } = await treeline(['devices', ...server.args]);
+  assert.match(stdout, /^board-1 {2}good +#2 bbbbbbbbbb {2}robot\/edge {2}now$/m);
+  assert.match(
+    stdout,
+    /^board-2 {2}rolled-back {2}#1 aaaaaaaaaa .*came back from #2 bbbbbbbbbb: required check 20-model\.sh failed/m,
+  );
+  assert.match(stdout, /^board-3 {2}pending .*treeline devices set board-3 --accept$/m);
+  assert.match(stdout, /^board-4 {2}silent .*should run #2 bbbbbbbbbb$/m);
+  assert.match(
+    stdout,
+    /^#1 aaaaaaaaaa on board-2, board-4 was made from\n.*\n {2}app {6}1234567890 {2}Steer with more care/m,
+  );
+  const json = await treeline(['devices', '--json', ...server.args]);
+  assert.deepEqual(JSON.parse(json.stdout), JSON.parse(JSON.stringify({ devices })));
+});
+
+test('what is changed of a device is what was named', async () => {
+  await using server = await standIn(everything);
+  const { code } = await treeline([
+    'devices',
+    'set',
+    'board-1',
+    '--accept',
+    '--channel',
+    'other:robot/beta',
+    '--forgive',
+    '1',
+    ...server.args,
+  ]);
+  assert.equal(code, 0);
+  const patch = server.requests.find(({ method }) => method === 'PATCH');
+  assert.deepEqual(patch?.body, { accepted: true, channel: 'robot/beta', repository: 'other', forgive: [oldCommit] });
+  assert.equal((await treeline(['devices', 'set', 'board-1', ...server.args])).code, 2);
+  const token = await treeline([
+    'devices',
+    'enrol-token',
+    '--channel',
+    'robot/edge',
+    '--expires',
+    '2h',
+    '--uses',
+    '3',
+    ...server.args,
+  ]);
+  assert.match(token.stdout, /^secret\.pin$/m);
+  assert.deepEqual(server.requests.at(-1)?.body, { channel: 'robot/edge', expiresSeconds: 7200, uses: 3 });
 });
 
 test('the token is sent, and an admin token only to the server whose folder it is in', async () => {

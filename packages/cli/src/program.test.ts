@@ -65,6 +65,12 @@ const wrong: Array<[string[], RegExp]> = [
   [['runs', 'extra'], /Too many arguments/],
   [['devices', 'board-1'], /There is no `treeline devices board-1`\.\n {2}There are: list, show/],
   [['run', '--revision', 'main'], /--revision needs the project/],
+  [['agent', 'status'], /Which board\? --board is missing/],
+  [['agent', 'enrol', '--board', '/tmp', '--gateway', 'https://127.0.0.1:1'], /The enrolment token is missing/],
+  [
+    ['agent', 'enrol', '--board', '/nonexistent/board', '--gateway', 'http://x', '--token', 'a.b', '--id', 'x'],
+    /no address of a gateway/,
+  ],
   [['up', '--port', '70000'], /port, 0 to 65535/],
   [['up', '--server', 'http://127.0.0.1:1'], /this starts one/],
   [['runs', '--server', 'ftp://example.org'], /--server is not the address of a server: ftp:/],

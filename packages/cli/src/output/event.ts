@@ -33,7 +33,7 @@ type Line = [subject: string, state: string, details: string, style?: ReturnType
 
 function describe(type: string, data: Data): Line | null {
   const text = (name: string) => (typeof data[name] === 'string' ? data[name] : '');
-  const number = text('run').replace(/^run-/, '') || String(data.number ?? '');
+  const number = text('run').replace(/^run-/, '') || (typeof data.number === 'number' ? String(data.number) : '');
   const run = number ? `run ${number}` : '';
   const job = text('job');
   switch (type) {
@@ -99,7 +99,7 @@ function unknown(type: string, data: Data): Line {
   const details = Object.entries(data)
     .filter(([name, value]) => name !== subject && (typeof value === 'string' || typeof value === 'number'))
     .map(([, value]) => String(value));
-  return [subject ? String(data[subject]) : kind, what, details.join(', '), 'dim'];
+  return [subject ? oneLine(data[subject] as string) : kind, what, details.join(', '), 'dim'];
 }
 
 function messageOf(value: unknown): string {

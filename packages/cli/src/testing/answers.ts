@@ -1,4 +1,4 @@
-import type { CommitInfo, Diff, Job, Project, Release, RunDetail, Source } from '@treeline/server';
+import type { CommitInfo, Device, Diff, Job, Project, Release, RunDetail, Source } from '@treeline/server';
 
 /** Answers of the API as the server gives them, for tests that want to see how they are shown. */
 
@@ -141,3 +141,25 @@ export const diff: Diff = {
   ],
   download: { objects: 4, bytes: 5000, totalObjects: 900, totalBytes: 9_000_000 },
 };
+
+export function device(id: string, changes: Partial<Device> = {}): Device {
+  return {
+    id,
+    accepted: true,
+    channel: 'robot/edge',
+    repository: 'public',
+    hardwareId: null,
+    state: 'good',
+    reason: null,
+    release: newCommit,
+    rolledBackFrom: null,
+    current: newCommit,
+    target: newCommit,
+    badReleases: [],
+    lastSeen: new Date().toISOString(),
+    silentSince: null,
+    createdAt: time,
+    provenance: commit.provenance,
+    ...changes,
+  };
+}

@@ -129,5 +129,5 @@ async function enrolToken(self: Command, session: Session): Promise<void> {
   );
   printText(`\n${paint('bold', oneLine(token.token))}\n`);
   printText(paint('dim', 'On the device:'));
-  printText(`treeline agent enrol --gateway ${oneLine(token.gateway)} --token TOKEN`);
+  printText(`treeline agent enrol --board DIR --gateway ${oneLine(token.gateway)} --token TOKEN`);
 }
