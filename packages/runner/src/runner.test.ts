@@ -33,7 +33,7 @@ function startRunner(o: {
       TREELINE_CONCURRENCY: '1',
       ...o.environment,
     },
-    stdio: 'ignore',
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     ...(o.uid === undefined ? {} : { uid: o.uid, gid: o.uid }),
   });
 }

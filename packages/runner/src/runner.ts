@@ -1,6 +1,6 @@
 import { openJobStore } from './job/store.ts';
 import { createRunnerClient } from './lease/client.ts';
-import { carryOut } from './lease/execution.ts';
+import { carryOut, ORPHANED } from './lease/execution.ts';
 import { leaseLoop } from './lease/loop.ts';
 import { machineOffer } from './offer.ts';
 import { chooseSandbox } from './sandbox/choose.ts';
@@ -56,13 +56,14 @@ const PARENT_POLL_MS = 250;
 function stopSignal(settings: RunnerSettings): { signal: AbortSignal; dispose: () => void } {
   const controller = new AbortController();
   const stop = (): void => controller.abort();
+  const orphaned = (): void => controller.abort(ORPHANED);
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
   // A server that forked this process with a channel, and died, closes the channel.
-  process.on('disconnect', stop);
+  process.on('disconnect', orphaned);
   const { parentPid, signal } = settings;
   const parentWatch = setInterval(() => {
-    if (parentPid !== undefined && process.ppid !== parentPid) stop();
+    if (parentPid !== undefined && process.ppid !== parentPid) orphaned();
   }, PARENT_POLL_MS);
   signal?.addEventListener('abort', stop, { once: true });
   if (signal?.aborted) stop();
@@ -71,7 +72,7 @@ function stopSignal(settings: RunnerSettings): { signal: AbortSignal; dispose: (
     dispose: () => {
       process.off('SIGTERM', stop);
       process.off('SIGINT', stop);
-      process.off('disconnect', stop);
+      process.off('disconnect', orphaned);
       clearInterval(parentWatch);
       signal?.removeEventListener('abort', stop);
     },

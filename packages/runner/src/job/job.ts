@@ -118,10 +118,10 @@ async function named<T>(what: string, action: () => Promise<T>): Promise<T> {
 
 function failureOf(ending: Ending, usage: Usage): JobResult | null {
   if (ending.kind === 'exited') {
-    const { exitCode } = ending;
+    const { exitCode, note } = ending;
     if (exitCode === 0) return null;
     const signal = exitCode > 128 ? ` (signal ${exitCode - 128})` : '';
-    const message = `the job's script ended with exit status ${exitCode}${signal}`;
+    const message = `the job's script ended with exit status ${exitCode}${signal}${note ? `: ${note}` : ''}`;
     return { status: 'failed', reason: 'exit', exitCode, message, usage };
   }
   const { why, message } = ending;

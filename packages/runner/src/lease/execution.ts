@@ -8,8 +8,11 @@ import type { RunnerClient } from './client.ts';
 import type { JobLog } from './log.ts';
 import { createJobLog } from './log.ts';
 
+/** Why a runner is stopped whose parent is gone. */
+export const ORPHANED = new RunnerError('stopped', 'the server that started this runner is gone');
+
 /** Why a job is ended from outside. */
-type Stop = 'cancelled' | 'stale' | 'lost' | 'shutdown';
+type Stop = 'cancelled' | 'stale' | 'lost' | 'shutdown' | 'orphaned';
 
 /** The server gets log pieces no more often than this. */
 const LOG_GAP_MS = 200;
@@ -18,14 +21,14 @@ const LOG_GAP_MS = 200;
 const SHUTDOWN_REPORT_MS = 1_500;
 
 /** Stop reasons after which the server does not want to hear of this lease again. */
-const SILENT: Stop[] = ['stale', 'lost'];
+const SILENT: Stop[] = ['stale', 'lost', 'orphaned'];
 
 export type ExecutionOptions = {
   client: RunnerClient;
   machine: JobMachine;
   giveUpSeconds: number;
   log: (line: string) => void;
-  /** The runner is being stopped. */
+  /** The runner is being stopped; reason `ORPHANED`: its server is gone, so there is nobody to tell. */
   signal: AbortSignal;
 };
 
@@ -48,7 +51,7 @@ export async function carryOut(lease: Lease, o: ExecutionOptions): Promise<void>
     if (SILENT.includes(why)) calls.abort();
     if (why === 'shutdown') setTimeout(() => calls.abort(), SHUTDOWN_REPORT_MS).unref();
   };
-  const onShutdown = (): void => stop('shutdown');
+  const onShutdown = (): void => stop(o.signal.reason === ORPHANED ? 'orphaned' : 'shutdown');
   o.signal.addEventListener('abort', onShutdown, { once: true });
   if (o.signal.aborted) onShutdown();
 
@@ -90,6 +93,7 @@ const STOP_MESSAGES: Record<Stop, string> = {
   stale: 'the lease went to another runner',
   lost: 'the server did not answer for too long',
   shutdown: 'the runner was stopped',
+  orphaned: ORPHANED.message,
 };
 
 /** What to report of a job that was perhaps stopped from outside; null: nothing, the lease is gone. */

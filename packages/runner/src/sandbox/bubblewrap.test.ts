@@ -152,13 +152,16 @@ test("an image whose files are links to this machine's shows nothing of them", a
   assert.doesNotMatch(output, /secret:x/);
 });
 
-test('an image without a shell is said to have none', async () => {
+test('an image whose shell cannot be run is told apart from a sandbox that fails', async () => {
   await using folder = await temporaryFolder();
   const image = join(folder.path, 'image');
-  await mkdir(image);
-  const { ending, output } = await runScript(sandbox, folder.path, 'true', { image });
-  assert.equal(ending.kind === 'exited' && ending.exitCode, 127);
-  assert.match(output, /no \/bin\/sh/);
+  await mkdir(join(image, 'bin'), { recursive: true });
+  for (const reason of [/No such file/, /Exec format error/]) {
+    const { ending } = await runScript(sandbox, folder.path, 'true', { image });
+    assert.equal(ending.kind === 'exited' && ending.exitCode, 127);
+    assert.match(ending.kind === 'exited' ? (ending.note ?? '') : '', reason);
+    await writeFile(join(image, 'bin/sh'), '\x7fELF of another world', { mode: 0o755 });
+  }
 });
 
 test('image "host" keeps to itself what only root may read', async () => {

@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { promisify } from 'node:util';
+import { z } from 'zod';
 import { RunnerError } from '../errors.ts';
 import type { BubblewrapPlan, Mount } from './arguments.ts';
 import { bubblewrapArguments, SANDBOX_UID } from './arguments.ts';
-import { kindInside, readInside } from './inside.ts';
+import { readInside } from './inside.ts';
 import { launchArguments, openOutputPipe } from './launch.ts';
 import { hostLayout, imageLayout, unreadableByOthers } from './layout.ts';
 import { killUntilGone, processStat } from './processes.ts';
@@ -68,10 +69,6 @@ async function runSandboxed(
   hidden: Array<{ path: string; kind: 'dir' | 'file' }>,
   options: RunOptions,
 ): Promise<Ending> {
-  if (job.image !== null && !(await hasShell(job.image))) {
-    await options.onOutput(Buffer.from('treeline: the image has no /bin/sh to run the script with\n'));
-    return { kind: 'exited', exitCode: 127, diskBytes: 0, seconds: 0 };
-  }
   const plan = await planJob(job, hidden);
   const baseline = await diskUsage(folders(job.dir));
   options.signal.throwIfAborted();
@@ -153,15 +150,6 @@ function withUser(text: string | null, line: string): string {
   return `${[...others, line].join('\n')}\n`;
 }
 
-async function hasShell(image: string): Promise<boolean> {
-  for (const path of ['bin/sh', 'usr/bin/sh']) {
-    // Where a link leads counts inside the sandbox, not here.
-    const kind = await kindInside(image, path);
-    if (kind === 'file' || kind === 'symlink') return true;
-  }
-  return false;
-}
-
 async function gpuDevices(): Promise<string[]> {
   const names = await readdir('/dev').catch(() => []);
   return names.filter((name) => /^(nvidia.*|dri|kfd)$/.test(name)).map((name) => `/dev/${name}`);
@@ -198,7 +186,9 @@ async function start(options: string[], job: SandboxJob): Promise<Started> {
     },
     exitCode: async (printed) => {
       await status.ended;
-      if (status.exitCode !== undefined) return status.exitCode;
+      if (status.exitCode !== undefined) return { exitCode: status.exitCode };
+      const noShell = /^bwrap: execvp \/bin\/sh: (.*)$/m.exec(printed);
+      if (noShell) return { exitCode: 127, note: `the image's /bin/sh cannot be run: ${noShell[1]}` };
       throw new RunnerError('sandbox-failed', `bubblewrap could not start the job: ${complaint(printed)}`);
     },
   };
@@ -232,9 +222,11 @@ function readStatus(stream: Readable): Status {
   return status;
 }
 
-function parseStatus(line: string): { 'child-pid'?: number; 'exit-code'?: number } {
+const StatusLine = z.object({ 'child-pid': z.int().optional(), 'exit-code': z.int().optional() });
+
+function parseStatus(line: string): z.infer<typeof StatusLine> {
   try {
-    return JSON.parse(line);
+    return StatusLine.parse(JSON.parse(line));
   } catch {
     return {};
   }

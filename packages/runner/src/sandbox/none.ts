@@ -64,7 +64,7 @@ async function runUnsandboxed(job: SandboxJob, options: RunOptions): Promise<End
       await exited;
       await killByEnvironment(`OUT=${places.out}`);
     },
-    exitCode: async () => child.exitCode ?? 128 + constants.signals[child.signalCode ?? 'SIGKILL'],
+    exitCode: async () => ({ exitCode: child.exitCode ?? 128 + constants.signals[child.signalCode ?? 'SIGKILL'] }),
   };
   return await supervise(started, { dir: job.dir, baselineBytes: baseline.bytes, limits: job.limits, ...options });
 }

@@ -24,10 +24,10 @@ export type Limits = {
 
 /**
  * How a job's processes ended; none of them is left. `exited` has the script's exit status as a shell gives it
- * (128 + n for signal n).
+ * (128 + n for signal n); `note` says more, if there is more to say.
  */
 export type Ending =
-  | { kind: 'exited'; exitCode: number; diskBytes: number; seconds: number }
+  | { kind: 'exited'; exitCode: number; note?: string; diskBytes: number; seconds: number }
   | {
       kind: 'stopped';
       why: 'timeout' | 'disk-full' | 'memory' | 'no-space' | 'aborted';

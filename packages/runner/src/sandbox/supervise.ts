@@ -24,7 +24,7 @@ export type Started = {
   /** Ends all processes of the job, and resolves when none is left. Called always, also after a good end. */
   killAll: () => Promise<void>;
   /** Exit status of the script, once `child` has ended; `printed`: the first output. Throws when the script never ran. */
-  exitCode: (printed: string) => Promise<number>;
+  exitCode: (printed: string) => Promise<{ exitCode: number; note?: string }>;
 };
 
 type Stop = { why: Exclude<Ending, { kind: 'exited' }>['why']; message: string };
@@ -81,7 +81,8 @@ export async function supervise(
     const diskBytes = Math.max(watch.peak, last.bytes - o.baselineBytes, 0);
     if (watch.stop) return { kind: 'stopped', ...watch.stop, diskBytes, seconds };
 
-    const exitCode = await started.exitCode(printed);
+    const end = await started.exitCode(printed);
+    const { exitCode } = end;
     // A file as long as the limit was cut off there, whether the script noticed or not.
     if (diskBytes > limits.diskBytes || last.longestFile >= limits.diskBytes) {
       return { kind: 'stopped', why: 'disk-full', message: diskMessage(limits.diskBytes), diskBytes, seconds };
@@ -89,7 +90,7 @@ export async function supervise(
     if (exitCode !== 0 && (await freeBytes(o.dir)) < RESERVED_BYTES) {
       return { kind: 'stopped', why: 'no-space', message: noSpaceMessage(o.dir), diskBytes, seconds };
     }
-    return { kind: 'exited', exitCode, diskBytes, seconds };
+    return { kind: 'exited', ...end, diskBytes, seconds };
   } finally {
     clearTimeout(timer);
     ended.abort();
