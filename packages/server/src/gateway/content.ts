@@ -10,6 +10,7 @@ import type { GatewayDeps } from './gateway.ts';
 type Handler = ReturnType<typeof repositoryHandler>;
 
 const REF_PREFIX = '/refs/heads/';
+const CONTENT = /^\/(objects|deltas|delta-indexes)\//;
 
 /**
  * `/ostree/*`: the published repository that a device follows, with one difference to the repository's own address:
@@ -64,8 +65,8 @@ export function createContent(deps: GatewayDeps): {
         throw new GatewayRefusal(405, 'method-not-allowed', `${req.method} is not possible here`);
       }
       if (path.startsWith(REF_PREFIX)) return serveRef(device, res, path.slice(REF_PREFIX.length));
-      // Everything that names what the repository as a whole has (summary, other refs, deltas' index) stays hidden.
-      if (path !== '/config' && !path.startsWith('/objects/') && !path.startsWith('/deltas/')) throw notThere(path);
+      // Everything that names what the repository as a whole has (summary, other refs) stays hidden.
+      if (path !== '/config' && !CONTENT.test(path)) throw notThere(path);
       await handlerOf(device.repository)(req, res, path);
     },
   };

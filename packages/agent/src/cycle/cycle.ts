@@ -1,0 +1,235 @@
+import { OstreeError } from '@treeline/ostree';
+import type { BoardStatus, Checkpoint, Deployer, PullProgress } from '../deploy/deployer.ts';
+import { AgentError, messageOf, systemCode } from '../errors.ts';
+import type { GatewayClient } from '../gateway/client.ts';
+import { type CheckResult, runChecks } from '../health/checks.ts';
+import { type Event, isResting, type State, transition } from '../machine/index.ts';
+import type { StateFile, Transfer } from '../state/schema.ts';
+import type { StateStore } from '../state/store.ts';
+import { enqueue, flush } from './outbox.ts';
+import { reportsOf, stateReport } from './reports.ts';
+
+/** What happens during a cycle, for people. */
+export type AgentProgress =
+  | { kind: 'state'; state: State }
+  /** What has been fetched so far of the release. */
+  | { kind: 'download'; release: string; progress: PullProgress }
+  | { kind: 'transfer'; transfer: Transfer }
+  | { kind: 'check'; result: CheckResult }
+  | { kind: 'warning'; message: string };
+
+export interface CycleDeps {
+  device: string;
+  channel: string;
+  deployer: Deployer;
+  client: GatewayClient;
+  store: StateStore;
+  /** Told what runs, for the check-in headers. */
+  onStatus(status: BoardStatus): void;
+  onProgress?: ((progress: AgentProgress) => void) | undefined;
+  healthTimeoutMs?: number | undefined;
+  signal?: AbortSignal | undefined;
+  checkpoint?: Checkpoint | undefined;
+  now?: (() => number) | undefined;
+}
+
+export interface CycleResult {
+  state: State;
+  /** Commit that runs now. */
+  booted: string | null;
+  /** What was fetched in this cycle; null if nothing was. */
+  transfer: Transfer | null;
+  /** Why the server could not be asked; null if it answered. */
+  serverError: string | null;
+  /** Reports that wait for the server. */
+  unsent: number;
+}
+
+/** Without contact, reports are not tried again before this: a board must not wait for a dead server at each step. */
+const FLUSH_PAUSE = 10_000;
+const SAVE_CONTACT_AFTER = 60_000;
+
+/** Runs cycles of one board. Holds what lives as long as the agent's process. */
+export interface Cycler {
+  /**
+   * Continues what was begun, looks at the server once, and takes an update as far as it goes.
+   *
+   * @throws AgentError when the board itself cannot go on; a server that is away or a release that is bad is a result.
+   */
+  run(): Promise<CycleResult>;
+}
+
+export function createCycler(deps: CycleDeps): Cycler {
+  const { deployer, client, store, signal } = deps;
+  const now = deps.now ?? Date.now;
+  const checkpoint: Checkpoint = deps.checkpoint ?? (() => {});
+  let knownBoot: string | null = null;
+  let flushAfter = 0;
+  let contactSaved = 0;
+
+  const tell = (progress: AgentProgress) => deps.onProgress?.(progress);
+  const look = async (): Promise<BoardStatus> => {
+    const status = await deployer.status();
+    deps.onStatus(status);
+    return status;
+  };
+
+  const send = async () => {
+    if (now() < flushAfter) return;
+    const problem = await flush(store, client, signal);
+    flushAfter = problem === null ? 0 : now() + FLUSH_PAUSE;
+  };
+
+  /** Records what an event leads to, before anything is done about it. */
+  const apply = async (event: Event, change: Partial<StateFile> = {}): Promise<void> => {
+    const before = store.current.machine;
+    const after = transition(before, event, now());
+    const transfer = change.transfer ?? store.current.transfer;
+    const reports = after === before ? [] : reportsOf(before, after, { device: deps.device, at: now(), transfer });
+    await checkpoint(`record: ${after.state.kind}`);
+    await store.save({ machine: after, outbox: enqueue(store.current.outbox, reports), ...change });
+    await checkpoint(`recorded: ${after.state.kind}`);
+    if (after !== before) tell({ kind: 'state', state: after.state });
+    await send();
+  };
+
+  const start = async () => {
+    await deployer.powerOn();
+    const { bootId, booted, next, deployed } = await look();
+    if (bootId === knownBoot) return;
+    await apply({ kind: 'started', board: { bootId, booted, next, deployed } });
+    if (knownBoot === null) {
+      const report = stateReport(store.current.machine.state);
+      if (report !== null) await store.save({ outbox: enqueue(store.current.outbox, [report]) });
+    }
+    knownBoot = bootId;
+  };
+
+  /** What a resting state still owes to the board. Idempotent: done again after every interruption. */
+  const keepUp = async (state: State) => {
+    const { running } = await look();
+    if (state.kind === 'good' && state.release === running?.commit) await deployer.markGood();
+    if (state.kind === 'rolled-back' && running !== null && state.from !== running.commit) await deployer.settle();
+  };
+
+  /** Asks the server. A state file is not written for an answer that changes nothing. */
+  const check = async (resting: State): Promise<string | null> => {
+    const { booted } = await look();
+    try {
+      const release = await client.offered(deps.channel, signal);
+      const event: Event = { kind: 'offered', release, booted };
+      const machine = { ...store.current.machine, state: { kind: 'checking' as const, resting: restingOf(resting) } };
+      const next = transition(machine, event, now());
+      const contact = { checkedAt: now(), lastError: null };
+      if (next.state.kind === 'downloading') {
+        await store.save({ machine, ...contact });
+        await apply(event);
+      } else if (store.current.lastError !== null || now() - contactSaved > SAVE_CONTACT_AFTER) {
+        contactSaved = now();
+        await store.save({ machine: next, ...contact });
+      }
+      return null;
+    } catch (error) {
+      if (!(error instanceof AgentError)) throw error;
+      if (store.current.lastError !== error.message) await store.save({ lastError: error.message });
+      tell({ kind: 'warning', message: error.message });
+      return error.message;
+    }
+  };
+
+  const download = async (release: string): Promise<Transfer | null> => {
+    const started = now();
+    try {
+      await checkpoint('pull');
+      const report = await deployer.pull(release, {
+        channel: deps.channel,
+        signal,
+        onProgress: (progress) => tell({ kind: 'download', release, progress }),
+      });
+      const transfer: Transfer = { release, ...report, milliseconds: now() - started };
+      tell({ kind: 'transfer', transfer });
+      await checkpoint('stage');
+      await deployer.stage(release, signal);
+      await apply({ kind: 'deployed' }, { transfer });
+      return transfer;
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      if (error instanceof AgentError && error.code === 'release-unusable') {
+        await apply({ kind: 'unusable', why: error.message });
+        return null;
+      }
+      const why = obstacle(error);
+      if (why === null) throw error;
+      await apply({ kind: 'obstructed', why });
+      tell({ kind: 'warning', message: why });
+      return null;
+    }
+  };
+
+  const verify = async () => {
+    const report = await runChecks(await deployer.checks(), {
+      timeoutMs: deps.healthTimeoutMs,
+      signal,
+      onResult: (result) => tell({ kind: 'check', result }),
+    });
+    for (const result of report.results) {
+      if (result.kind === 'wanted' && !result.passed) {
+        tell({ kind: 'warning', message: `wanted check ${result.path} failed: ${result.output}` });
+      }
+    }
+    const { bootId } = await look();
+    await apply(report.healthy ? { kind: 'healthy' } : { kind: 'unhealthy', why: report.why ?? '', bootId });
+  };
+
+  return {
+    async run() {
+      let asked = false;
+      let serverError: string | null = null;
+      let transfer: Transfer | null = null;
+      await start();
+      for (;;) {
+        signal?.throwIfAborted();
+        const { state } = store.current.machine;
+        if (isResting(state) || state.kind === 'blocked' || state.kind === 'checking') {
+          await keepUp(state);
+          if (asked) break;
+          asked = true;
+          await send();
+          serverError = await check(state);
+        } else if (state.kind === 'downloading') {
+          transfer = await download(state.release);
+        } else if (state.kind === 'staged') {
+          const { bootId, booted } = await look();
+          await apply({ kind: 'reboot', bootId, booted });
+        } else if (state.kind === 'rebooting') {
+          await checkpoint('switch');
+          if (state.undo === null) await deployer.activate(state.to);
+          else await deployer.rollback(state.to);
+          await checkpoint('reboot');
+          await deployer.reboot();
+          await start();
+        } else {
+          await checkpoint('verify');
+          await verify();
+        }
+      }
+      await send();
+      const { booted } = await look();
+      return { state: store.current.machine.state, booted, transfer, serverError, unsent: store.current.outbox.length };
+    },
+  };
+}
+
+function restingOf(state: State) {
+  if (isResting(state)) return state;
+  return 'resting' in state ? state.resting : { kind: 'idle' as const };
+}
+
+/** Why an update cannot go on now, for errors that are worth another try; null for those that are not understood. */
+function obstacle(error: unknown): string | null {
+  const code = systemCode(error);
+  const cause = error instanceof Error ? systemCode(error.cause) : undefined;
+  if (code === 'ENOSPC' || cause === 'ENOSPC' || code === 'EDQUOT') return 'no space left on the board';
+  if (error instanceof OstreeError || error instanceof AgentError) return error.message;
+  return code !== undefined && /^E[A-Z]+$/.test(code) ? messageOf(error) : null;
+}

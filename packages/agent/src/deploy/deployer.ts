@@ -1,0 +1,87 @@
+import type { BoardView } from '../machine/index.ts';
+
+/** A tree that can be booted. */
+export interface Deployment {
+  commit: string;
+  /** Tells apart deployments of one commit. */
+  serial: number;
+}
+
+export interface BoardStatus extends BoardView {
+  /** Deployment that runs now; null if none does. */
+  running: Deployment | null;
+  /** In boot order: the default first, then what the boot loader falls back to, then others. */
+  deployments: readonly Deployment[];
+}
+
+/** What a pull cost: see `Transfer` of the state file. */
+export interface PullReport {
+  objects: number;
+  bytes: number;
+  totalObjects: number;
+  totalBytes: number | null;
+}
+
+export interface PullProgress {
+  objects: number;
+  bytes: number;
+}
+
+export interface PullOptions {
+  /** Ref under which the release was offered. */
+  channel: string;
+  signal?: AbortSignal | undefined;
+  onProgress?: ((progress: PullProgress) => void) | undefined;
+}
+
+/** Where a deployment's health checks are and how they run. */
+export interface CheckPlace {
+  /** Folder that is the deployment's root. */
+  root: string;
+  /** Its /etc and /var on this machine. */
+  etc: string;
+  var: string;
+  /** `host`: the deployment is the running system; `sandbox`: it is a folder, entered with bubblewrap. */
+  run: 'host' | 'sandbox';
+}
+
+/**
+ * What the agent needs of a board. Every operation may be cut off at any moment and done again: the result is the
+ * same, and at every moment the boot order names complete deployments only.
+ */
+export interface Deployer {
+  readonly kind: 'virtual-board' | 'ostree-sysroot';
+  /** Boots the board if it is off. On a real board it is on: the agent runs on it. */
+  powerOn(): Promise<void>;
+  status(): Promise<BoardStatus>;
+  /**
+   * Fetches what the board lacks of a commit.
+   *
+   * @throws AgentError `release-unusable` if the commit can never be had; any other error is worth another try.
+   */
+  pull(commit: string, o: PullOptions): Promise<PullReport>;
+  /**
+   * Lays the commit out beside the running deployment. The boot order is unchanged.
+   *
+   * @throws AgentError `release-unusable` if the tree is none that can be booted.
+   */
+  stage(commit: string, signal?: AbortSignal): Promise<void>;
+  /** Makes a staged commit the default of the next boots, counted, with the running one to fall back to. */
+  activate(commit: string): Promise<void>;
+  /** Makes an older deployment the default again; nothing is counted. */
+  rollback(commit: string): Promise<void>;
+  /** Resolves when the board is up again; on a real board, never (the agent ends with the system). */
+  reboot(): Promise<void>;
+  /** The running deployment proved good: the boot loader no longer counts, and what is neither it nor its fallback goes. */
+  markGood(): Promise<void>;
+  /** After a fall back: the running deployment becomes the only one. */
+  settle(): Promise<void>;
+  /** Place of the running deployment's health checks. */
+  checks(): Promise<CheckPlace>;
+}
+
+/**
+ * Called between the steps of an operation, with the name of the step that comes next. Tests throw from it: everything
+ * that is on disk at that moment must be something that can be continued.
+ */
+export type Checkpoint = (step: string) => void | Promise<void>;

@@ -1,0 +1,141 @@
+/** 64 hex digits: an OSTree commit. A release is a commit on a channel. */
+export type Release = string;
+
+/** A release that failed on this board. It is never taken again. */
+export interface BadRelease {
+  release: Release;
+  why: string;
+  /** ms since the epoch. */
+  at: number;
+}
+
+/** Nothing is going on and nothing is known about what runs. From: the first start; `checking`, when nothing is new. */
+export interface Idle {
+  kind: 'idle';
+}
+
+/** The running release passed its checks. From: `verifying`; `checking`, when nothing is new. */
+export interface Good {
+  kind: 'good';
+  release: Release;
+}
+
+/**
+ * A release is bad, and no other one had to be booted for it: it cannot be deployed, or there is nothing to go back
+ * to. From: `downloading`, `verifying`, `rebooting`; `checking`, when nothing is new.
+ */
+export interface Failed {
+  kind: 'failed';
+  release: Release;
+  why: string;
+}
+
+/**
+ * The release `from` was bad, and the board runs the one before it again. From: `rebooting` (the agent went back),
+ * `verifying` and `good` (the boot loader did); `checking`, when nothing is new.
+ */
+export interface RolledBack {
+  kind: 'rolled-back';
+  from: Release;
+  why: string;
+}
+
+/** States that wait for the next look at the server. */
+export type Resting = Idle | Good | Failed | RolledBack;
+
+/** The server is asked what this board should run. From: every resting state and `blocked`. */
+export interface Checking {
+  kind: 'checking';
+  resting: Resting;
+}
+
+/** The release is pulled and laid out beside the running one. From: `checking`; `staged`, when its tree is gone. */
+export interface Downloading {
+  kind: 'downloading';
+  release: Release;
+  resting: Resting;
+}
+
+/** Something other than the release stops the update; it is tried again at the next look. From: `downloading`. */
+export interface Blocked {
+  kind: 'blocked';
+  release: Release;
+  why: string;
+  resting: Resting;
+}
+
+/** The release is complete on disk; the boot order is unchanged. From: `downloading`. */
+export interface Staged {
+  kind: 'staged';
+  release: Release;
+  resting: Resting;
+}
+
+/**
+ * The boot order is being changed to `to`, then the board reboots. From: `staged`; `verifying`, to undo a bad release;
+ * itself, when the reboot did not happen.
+ */
+export interface Rebooting {
+  kind: 'rebooting';
+  to: Release;
+  /** What ran when the update began; null on a board without any deployment. */
+  from: Release | null;
+  /** Boot of the board in which it was decided: in a later one the reboot has happened. */
+  bootId: string;
+  /** Boots that did not lead to `to`, plus one. */
+  attempt: number;
+  /** Set on the way back from the bad release `from`. */
+  undo: { why: string } | null;
+}
+
+/** The new release runs and is being checked. From: `rebooting`; itself, when the check was cut off. */
+export interface Verifying {
+  kind: 'verifying';
+  release: Release;
+  from: Release | null;
+  attempt: number;
+}
+
+export type State = Resting | Checking | Downloading | Blocked | Staged | Rebooting | Verifying;
+export type StateKind = State['kind'];
+
+/** All that the agent must not forget: where it is, and which releases are bad. */
+export interface Machine {
+  state: State;
+  bad: readonly BadRelease[];
+}
+
+/** What the board shows after a start. */
+export interface BoardView {
+  /** Changes with every boot of the board. */
+  bootId: string;
+  /** Commit of the running deployment; null if none runs. */
+  booted: Release | null;
+  /** Commit that the boot loader is set to boot. */
+  next: Release | null;
+  /** Commits of all complete deployments. */
+  deployed: readonly Release[];
+}
+
+export type Event =
+  /** The agent started, or the board came up again: what is true now. */
+  | { kind: 'started'; board: BoardView }
+  /** It is time to look for an update. */
+  | { kind: 'due' }
+  /** The server said what this board should run (null: nothing). */
+  | { kind: 'offered'; release: Release | null; booted: Release | null }
+  /** The server did not answer. */
+  | { kind: 'unreachable' }
+  | { kind: 'deployed' }
+  /** The update cannot go on now, for no fault of the release. */
+  | { kind: 'obstructed'; why: string }
+  /** The release can never run here. */
+  | { kind: 'unusable'; why: string }
+  /** The reboot is allowed now. */
+  | { kind: 'reboot'; bootId: string; booted: Release | null }
+  | { kind: 'healthy' }
+  | { kind: 'unhealthy'; why: string; bootId: string };
+
+export type EventKind = Event['kind'];
+
+export const START: Machine = { state: { kind: 'idle' }, bad: [] };

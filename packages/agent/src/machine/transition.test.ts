@@ -1,0 +1,257 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { type BoardView, type Event, type Machine, START } from './state.ts';
+import { isBad, isResting, REBOOT_ATTEMPTS, transition, VERIFY_ATTEMPTS } from './transition.ts';
+
+const A = 'a'.repeat(64);
+const B = 'b'.repeat(64);
+const C = 'c'.repeat(64);
+
+function after(machine: Machine, ...events: Event[]): Machine {
+  return events.reduce((at, event) => transition(at, event, 1), machine);
+}
+const board = (o: Partial<BoardView>): Event => ({
+  kind: 'started',
+  board: { bootId: '1', booted: A, next: A, deployed: [A], ...o },
+});
+const toB: Event[] = [
+  { kind: 'due' },
+  { kind: 'offered', release: B, booted: A },
+  { kind: 'deployed' },
+  { kind: 'reboot', bootId: '1', booted: A },
+];
+const upWithB = board({ bootId: '2', booted: B, next: B, deployed: [A, B] });
+
+test('a good release goes all the way', () => {
+  assert.deepEqual(after(START, ...toB, upWithB, { kind: 'healthy' }).state, { kind: 'good', release: B });
+});
+
+test('an unhealthy release is remembered before the board goes back, and never taken again', () => {
+  const back = after(START, ...toB, upWithB, { kind: 'unhealthy', why: 'no camera', bootId: '2' });
+  assert.ok(isBad(back, B));
+  assert.equal(back.state.kind, 'rebooting');
+  const home = after(back, board({ bootId: '3', booted: A, next: A, deployed: [A, B] }));
+  assert.deepEqual(home.state, { kind: 'rolled-back', from: B, why: 'no camera' });
+  const offered = after(home, { kind: 'due' }, { kind: 'offered', release: B, booted: A });
+  assert.equal(offered.state.kind, 'rolled-back');
+});
+
+test('an unhealthy release with nothing before it is kept running, as failed', () => {
+  const first = after(
+    START,
+    { kind: 'due' },
+    { kind: 'offered', release: B, booted: null },
+    { kind: 'deployed' },
+    { kind: 'reboot', bootId: '1', booted: null },
+    board({ bootId: '2', booted: B, next: B, deployed: [B] }),
+    { kind: 'unhealthy', why: 'x', bootId: '2' },
+  );
+  assert.deepEqual(first.state, { kind: 'failed', release: B, why: 'x' });
+});
+
+test('a fall back of the boot loader is recognised while rebooting, verifying, and after', () => {
+  const fallen = board({ bootId: '5', booted: A, next: B, deployed: [A, B] });
+  for (const before of [
+    after(START, ...toB),
+    after(START, ...toB, upWithB),
+    after(START, ...toB, upWithB, { kind: 'healthy' }),
+  ]) {
+    const machine = after(before, fallen);
+    assert.equal(machine.state.kind, 'rolled-back', before.state.kind);
+    assert.ok(isBad(machine, B));
+  }
+});
+
+test('a reboot that did not happen is done again without a limit, one that leads nowhere with one', () => {
+  let machine = after(START, ...toB);
+  for (let i = 0; i < 50; i++) machine = after(machine, board({ deployed: [A, B] }));
+  assert.equal(machine.state.kind, 'rebooting');
+  for (let i = 0; i < REBOOT_ATTEMPTS; i++) machine = after(machine, board({ bootId: `r${i}`, deployed: [A, B] }));
+  assert.equal(machine.state.kind, 'failed');
+});
+
+test('a release that kills the agent during verification is left in the end', () => {
+  let machine = after(START, ...toB, upWithB);
+  for (let i = 0; i < VERIFY_ATTEMPTS; i++) machine = after(machine, upWithB);
+  assert.ok(machine.state.kind === 'rebooting' && machine.state.undo !== null);
+});
+
+test('an unreachable server and a full disk change nothing that is known', () => {
+  const good = after(START, ...toB, upWithB, { kind: 'healthy' });
+  assert.deepEqual(after(good, { kind: 'due' }, { kind: 'unreachable' }), good);
+  const blocked = after(
+    good,
+    { kind: 'due' },
+    { kind: 'offered', release: C, booted: B },
+    { kind: 'obstructed', why: 'no space' },
+  );
+  assert.equal(blocked.state.kind, 'blocked');
+  assert.deepEqual(after(blocked, { kind: 'due' }, { kind: 'offered', release: B, booted: B }), good);
+});
+
+const release = fc.constantFrom(A, B, C);
+const maybe = fc.option(release);
+const anyEvent: fc.Arbitrary<Event> = fc.oneof(
+  fc.record({ kind: fc.constant('due' as const) }),
+  fc.record({ kind: fc.constant('offered' as const), release: maybe, booted: maybe }),
+  fc.record({ kind: fc.constant('unreachable' as const) }),
+  fc.record({ kind: fc.constant('deployed' as const) }),
+  fc.record({ kind: fc.constant('obstructed' as const), why: fc.constant('w') }),
+  fc.record({ kind: fc.constant('unusable' as const), why: fc.constant('w') }),
+  fc.record({ kind: fc.constant('reboot' as const), bootId: fc.constantFrom('1', '2'), booted: maybe }),
+  fc.record({ kind: fc.constant('healthy' as const) }),
+  fc.record({ kind: fc.constant('unhealthy' as const), why: fc.constant('w'), bootId: fc.constantFrom('1', '2') }),
+  fc.record({
+    kind: fc.constant('started' as const),
+    board: fc.record({
+      bootId: fc.constantFrom('1', '2', '3'),
+      booted: maybe,
+      next: maybe,
+      deployed: fc.uniqueArray(release),
+    }),
+  }),
+);
+
+test('whatever happens: no bad release is worked on, and none is forgotten', () => {
+  fc.assert(
+    fc.property(fc.array(anyEvent, { maxLength: 60 }), (events) => {
+      let machine = START;
+      for (const event of events) {
+        const before = machine;
+        machine = transition(machine, event, 7);
+        assert.deepEqual(machine.bad.slice(0, before.bad.length), before.bad, 'bad only grows');
+        const { state } = machine;
+        const wanted =
+          state.kind === 'downloading' || state.kind === 'staged' || state.kind === 'verifying'
+            ? state.release
+            : state.kind === 'rebooting' && state.undo === null
+              ? state.to
+              : null;
+        if (wanted !== null) assert.ok(!isBad(machine, wanted), `${state.kind} of a bad release`);
+        if (state.kind === 'failed') assert.ok(isBad(machine, state.release));
+        if (state.kind === 'rolled-back') assert.ok(isBad(machine, state.from));
+        if (state.kind === 'rebooting' && state.undo === null) {
+          assert.ok(
+            before.state.kind === 'staged' || before.state.kind === 'rebooting',
+            'only what is complete is booted',
+          );
+        }
+      }
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+/** A board in the small: what the agent's actions do to it, and what power cuts and boot loaders do. */
+interface Model {
+  on: boolean;
+  boot: number;
+  booted: string | null;
+  next: string | null;
+  fallback: string | null;
+  tries: number;
+  deployed: Set<string>;
+}
+const TRIES = 3;
+
+function powerOn(model: Model, panics: Set<string>): void {
+  if (model.on) return;
+  for (;;) {
+    model.boot += 1;
+    const fall = model.tries === 0 && model.fallback !== null;
+    if (model.tries > 0) model.tries -= 1;
+    model.booted = fall ? model.fallback : model.next;
+    if (model.booted === null || !panics.has(model.booted) || (model.tries < 0 && model.fallback === null)) break;
+  }
+  model.on = true;
+}
+
+test('cut anywhere, with releases that panic or are sick: something is always there to boot, and the end is right', () => {
+  const step = fc.record({ cut: fc.constantFrom('none', 'none', 'none', 'kill', 'power'), half: fc.boolean() });
+  fc.assert(
+    fc.property(
+      fc.array(step, { minLength: 10, maxLength: 120 }),
+      fc.uniqueArray(fc.constantFrom(B, C)),
+      fc.uniqueArray(fc.constantFrom(B, C)),
+      fc.array(fc.constantFrom(A, B, C), { minLength: 1, maxLength: 6 }),
+      (steps, panicking, sick, offers) => {
+        const panics = new Set(panicking);
+        const model: Model = {
+          on: false,
+          boot: 0,
+          booted: A,
+          next: A,
+          fallback: null,
+          tries: -1,
+          deployed: new Set([A]),
+        };
+        let machine = START;
+        let offer = 0;
+        const view = (): Event => ({
+          kind: 'started',
+          board: { bootId: `${model.boot}`, booted: model.booted, next: model.next, deployed: [...model.deployed] },
+        });
+        const apply = (event: Event) => {
+          machine = transition(machine, event, 1);
+        };
+        const start = () => {
+          powerOn(model, panics);
+          apply(view());
+        };
+        const settle = () => {
+          if (machine.state.kind === 'good') model.tries = -1;
+          if (machine.state.kind === 'good' || machine.state.kind === 'rolled-back') {
+            if (machine.state.kind === 'rolled-back') {
+              model.next = model.booted;
+              model.fallback = null;
+              model.tries = -1;
+            }
+            for (const commit of model.deployed)
+              if (commit !== model.booted && commit !== model.fallback) model.deployed.delete(commit);
+          }
+        };
+        const act = (half: boolean) => {
+          const { state } = machine;
+          if (isResting(state) || state.kind === 'blocked') {
+            settle();
+            if (!half) apply({ kind: 'due' });
+          } else if (state.kind === 'checking') {
+            apply({ kind: 'offered', release: offers[offer++ % offers.length] ?? A, booted: model.booted });
+          } else if (state.kind === 'downloading') {
+            model.deployed.add(state.release);
+            if (!half) apply({ kind: 'deployed' });
+          } else if (state.kind === 'staged') {
+            apply({ kind: 'reboot', bootId: `${model.boot}`, booted: model.booted });
+          } else if (state.kind === 'rebooting') {
+            assert.ok(model.deployed.has(state.to), 'the boot order names a complete deployment');
+            model.next = state.to;
+            model.fallback = state.undo === null ? state.from : null;
+            model.tries = state.undo === null ? TRIES : -1;
+            if (!half) {
+              model.on = false;
+              start();
+            }
+          } else if (state.kind === 'verifying') {
+            if (sick.includes(state.release)) apply({ kind: 'unhealthy', why: 'sick', bootId: `${model.boot}` });
+            else apply({ kind: 'healthy' });
+          }
+        };
+        start();
+        for (const { cut, half } of steps) {
+          act(cut !== 'none' && half);
+          if (cut === 'power') model.on = false;
+          if (cut !== 'none') start();
+          assert.ok(model.next !== null && model.deployed.has(model.next), 'the default can be booted');
+          if (model.fallback !== null) assert.ok(model.deployed.has(model.fallback), 'the fallback can be booted');
+        }
+        for (let i = 0; i < 40; i++) act(false);
+        assert.ok(
+          model.booted !== null && !panics.has(model.booted) && !sick.includes(model.booted),
+          'ends on a good release',
+        );
+      },
+    ),
+    { numRuns: 1000 },
+  );
+});

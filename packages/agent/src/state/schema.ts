@@ -1,0 +1,68 @@
+import { z } from 'zod';
+
+const Release = z.string().regex(/^[0-9a-f]{64}$/);
+const Resting = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('idle') }),
+  z.object({ kind: z.literal('good'), release: Release }),
+  z.object({ kind: z.literal('failed'), release: Release, why: z.string() }),
+  z.object({ kind: z.literal('rolled-back'), from: Release, why: z.string() }),
+]);
+const State = z.union([
+  Resting,
+  z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('checking'), resting: Resting }),
+    z.object({ kind: z.literal('downloading'), release: Release, resting: Resting }),
+    z.object({ kind: z.literal('blocked'), release: Release, why: z.string(), resting: Resting }),
+    z.object({ kind: z.literal('staged'), release: Release, resting: Resting }),
+    z.object({
+      kind: z.literal('rebooting'),
+      to: Release,
+      from: Release.nullable(),
+      bootId: z.string(),
+      attempt: z.number(),
+      undo: z.object({ why: z.string() }).nullable(),
+    }),
+    z.object({ kind: z.literal('verifying'), release: Release, from: Release.nullable(), attempt: z.number() }),
+  ]),
+]);
+
+/** A message to the gateway that is not yet known to have arrived. `id` makes repetition harmless. */
+const Report = z.object({
+  id: z.string(),
+  method: z.enum(['POST', 'PUT']),
+  path: z.string(),
+  body: z.unknown(),
+  /** May be dropped for a newer one of its kind. */
+  passing: z.boolean(),
+});
+export type Report = z.infer<typeof Report>;
+
+/** What fetching a release cost. Bytes are counted on the wire; totals are those of the whole tree. */
+const Transfer = z.object({
+  release: Release,
+  /** Objects fetched. */
+  objects: z.number(),
+  /** Bytes of the responses' bodies. */
+  bytes: z.number(),
+  /** Objects of the whole tree. */
+  totalObjects: z.number(),
+  /** Bytes of the whole tree as it would be transferred without anything there; null when that is not known. */
+  totalBytes: z.number().nullable(),
+  milliseconds: z.number(),
+});
+export type Transfer = z.infer<typeof Transfer>;
+
+export const StateFile = z.object({
+  version: z.literal(1),
+  machine: z.object({
+    state: State,
+    bad: z.array(z.object({ release: Release, why: z.string(), at: z.number() })).readonly(),
+  }),
+  outbox: z.array(Report),
+  /** ms since the epoch of the last answer of the server. */
+  checkedAt: z.number().nullable(),
+  /** Why the last look at the server failed; null after one that worked. */
+  lastError: z.string().nullable(),
+  transfer: Transfer.nullable(),
+});
+export type StateFile = z.infer<typeof StateFile>;
