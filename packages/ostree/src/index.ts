@@ -1,5 +1,7 @@
 export { type CheckoutOptions, type CheckoutStats, checkout } from './checkout/checkout.ts';
 export { type WriteFolderOptions, writeFolder } from './commit/folder.ts';
+export { type WriteTarOptions, writeTar } from './commit/tar.ts';
+export type { TarEntry } from './commit/tar-entries.ts';
 export { type NewCommit, writeCommit } from './commit/write-commit.ts';
 export { compose, type Layer } from './compose/compose.ts';
 export { filterTree } from './compose/filter-tree.ts';
@@ -12,6 +14,7 @@ export type { FileHeader } from './formats/file.ts';
 export { type Checksum, isChecksum, type ObjectType, type Tree } from './formats/object-name.ts';
 export { decodeSummary, encodeSummary, type Summary, type SummaryRef } from './formats/summary.ts';
 export { syncFolder, writeFileDurably } from './fs/durable.ts';
+export { type DamagedObject, type FsckOptions, type FsckReport, fsck } from './fsck/fsck.ts';
 export { decode } from './gvariant/decode.ts';
 export { encode, type Value, type Variant } from './gvariant/encode.ts';
 export { printValue } from './gvariant/print.ts';

@@ -77,7 +77,7 @@ export class HttpSource {
   readonly #watch: NodeJS.Timeout;
   readonly #stallMs: number;
   #lastTick = Date.now();
-  #closed: unknown;
+  #closed: Error | undefined;
 
   constructor(url: string, options: HttpOptions = {}) {
     this.base = parseUrl(url);
@@ -99,10 +99,11 @@ export class HttpSource {
 
   /** Ends everything that is under way. */
   close(reason?: unknown): void {
-    this.#closed ??= reason ?? new OstreeError('network', `${this.base.host}: the connection was closed`);
+    const closed = () => new OstreeError('network', `${this.base.host}: the connection was closed`, { cause: reason });
+    this.#closed ??= reason instanceof Error ? reason : closed();
+    const error = this.#closed;
     clearInterval(this.#watch);
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
-    const error = this.#closed instanceof Error ? this.#closed : new OstreeError('network', 'closed');
     for (const { request, body } of this.#active) {
       body?.destroy(error);
       request.destroy(error);

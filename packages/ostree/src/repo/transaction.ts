@@ -247,6 +247,12 @@ export class Transaction {
     return this.#count(stored);
   }
 
+  /** Stores files whose content is in memory; views of one buffer, please, since that is copied to the worker whole. */
+  async storeBuffers(buffers: { header: FileHeader; content: Uint8Array }[]): Promise<StoredObject[]> {
+    const cost = buffers.reduce((sum, { content }) => sum + content.length, 0) + buffers.length * FILE_COST;
+    return this.#count(await this.#run({ kind: 'store-buffers', target: this.#target, buffers }, cost));
+  }
+
   /** Gives a task to the workers and remembers that it is under way: staging must outlive it. */
   #run<K extends Task['kind']>(task: Extract<Task, { kind: K }>, cost: number): Promise<TaskResults[K]> {
     const promise = pool.run(task, cost);
@@ -315,9 +321,7 @@ export class Transaction {
    */
   async writeFile(header: FileHeader, content: Uint8Array | Readable): Promise<StoredObject> {
     if (content instanceof Uint8Array && content.length <= WHOLE_FILE_BYTES) {
-      const buffers = [{ header, content }];
-      const cost = content.length + FILE_COST;
-      return this.#count(await this.#run({ kind: 'store-buffers', target: this.#target, buffers }, cost))[0]!;
+      return (await this.storeBuffers([{ header, content }]))[0]!;
     }
     const path = this.temporaryPath();
     const source = content instanceof Uint8Array ? new PassThrough().end(content) : content;
