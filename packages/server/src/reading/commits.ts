@@ -94,7 +94,7 @@ export async function readCommitInfo(core: Core, text: string): Promise<CommitIn
   const commit = await load(core, checksum);
   const provenance = provenanceOf(commit);
   const text2 = (name: string) => {
-    const value = metadataValue(commit.metadata, name);
+    const value = metadataValue(commit.metadata, name)?.value;
     return typeof value === 'string' ? value : '';
   };
   const project = text2('treeline.project');
@@ -129,7 +129,7 @@ export async function readProvenance(core: Core, checksum: string): Promise<Prov
 }
 
 function provenanceOf(commit: { metadata: Parameters<typeof metadataValue>[0] }): Provenance | null {
-  const text = metadataValue(commit.metadata, PROVENANCE);
+  const text = metadataValue(commit.metadata, PROVENANCE)?.value;
   if (typeof text !== 'string') return null;
   try {
     const parsed = Provenance.safeParse(JSON.parse(text));

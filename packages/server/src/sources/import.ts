@@ -1,4 +1,4 @@
-import { type Tree, type Variant, withTransaction, writeCommit, writeFolder } from '@treeline/ostree';
+import { type Tree, type Variant, withTransaction, writeCommit, writeTar } from '@treeline/ostree';
 import type { Core } from '../core.ts';
 import { ServerError } from '../errors.ts';
 import { type GitOptions, git, gitStream } from './git.ts';
@@ -40,9 +40,7 @@ export async function importRevision(
     ['treeline.git-branch', { type: 's', value: project.branch }],
   ];
   const { commit, tree } = await withTransaction(core.store, async (tx) => {
-    const tree: Tree = await gitStream(await archiveArguments(mirror, revision, o), o, (tar) =>
-      writeTarFallback(tx, tar),
-    );
+    const tree: Tree = await gitStream(await archiveArguments(mirror, revision, o), o, (tar) => writeTar(tx, tar));
     const commit = await writeCommit(tx, { tree, subject, timestamp: Number(time), metadata });
     tx.setRef(`sources/${project.name}/${revision}`, commit);
     return { commit, tree };
@@ -103,18 +101,4 @@ async function usesLfs(revision: string, o: GitOptions): Promise<boolean> {
     if (/\bfilter=lfs\b/.test(await git(['cat-file', 'blob', `${revision}:${path}`], o))) return true;
   }
   return false;
-}
-
-import { spawn } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
-import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-
-async function writeTarFallback(tx: never, tar: Readable): Promise<Tree> {
-  const dir = mkdtempSync('/tmp/treeline-server-tar-');
-  const p = spawn('tar', ['-x', '-C', dir]);
-  const done = new Promise((r) => p.on('close', r));
-  await pipeline(tar, p.stdin);
-  await done;
-  return await writeFolder(tx, dir, { owner: { uid: 0, gid: 0 } });
 }
