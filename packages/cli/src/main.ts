@@ -2,13 +2,9 @@
 // times, so it must not wait for anything that the other verbs need.
 const argv = process.argv.slice(2);
 
-// A reader that has seen enough (`treeline runs | head -3`) is no failure.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
-});
-
 if (argv[0] === 'repo') {
+  // A reader that has seen enough (`treeline repo ls … | head`) is no failure.
+  process.stdout.on('error', () => process.exit(0));
   const { main } = await import('./repo/main.ts');
   process.exitCode = await main(argv.slice(1));
 } else {

@@ -19,6 +19,13 @@ export async function main(argv: string[]): Promise<number> {
     interrupt.abort(new DOMException(signal, 'AbortError'));
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
+  // A reader that has seen enough (`treeline runs | head -3`), or a terminal that is gone, ends the verb in good order.
+  let readerIsGone = false;
+  process.stdout.on('error', () => {
+    readerIsGone = true;
+    interrupt.abort(new DOMException('nobody reads', 'AbortError'));
+  });
+  process.stderr.on('error', () => {});
 
   const called = verbOf(argv);
   try {
@@ -31,6 +38,7 @@ export async function main(argv: string[]): Promise<number> {
     await program.parseAsync(argv, { from: 'user' });
     return typeof process.exitCode === 'number' ? process.exitCode : exitCodes.ok;
   } catch (thrown) {
+    if (readerIsGone) return exitCodes.ok;
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return exitCodes.ok;
     const error = thrown instanceof CommanderError ? usageError(thrown, called) : explain(thrown, session);
     printError(error, { json: argv.includes('--json') });

@@ -28,7 +28,7 @@ export function parseChannel(text: string): Channel {
 export async function resolveCommit(client: Client, rev: string): Promise<string> {
   if (/^[0-9a-f]{64}$/.test(rev)) return rev;
   if (/^#?\d{1,6}$/.test(rev)) {
-    const { releases } = await fetchReleases(client, {});
+    const { releases } = await fetchReleases(client, { limit: 1000 });
     const release = releases.find(({ number }) => number === Number(rev.replace('#', '')));
     if (release) return release.commit;
     if (rev.startsWith('#'))
@@ -40,11 +40,16 @@ export async function resolveCommit(client: Client, rev: string): Promise<string
     return (await fetchCommit(client, rev)).commit;
   } catch (error) {
     if (!(error instanceof CliError) || (error.code !== 'not-found' && error.code !== 'usage')) throw error;
-    throw new CliError(error.code, `Nothing is named "${rev}": ${error.message}`, {
+    if (/^\d{1,6}$/.test(rev)) throw noRelease(rev);
+    throw new CliError(error.code, `Nothing is named "${rev}".`, {
       cause: error,
       hint: 'Give a channel (treeline releases), a release number, project/artifact, or the first characters of a commit.',
     });
   }
+}
+
+function noRelease(rev: string): CliError {
+  return new CliError('not-found', `There is no release ${rev}.`, { hint: 'Those that there are: treeline releases' });
 }
 
 async function channelCommit(client: Client, rev: string): Promise<string | null> {
@@ -78,7 +83,7 @@ function newestOf(releases: Release[], commit: string, number: number): Release 
 /** Releases, newest first. */
 export function fetchReleases(
   client: Client,
-  query: { repository?: string | undefined; channel?: string | undefined },
+  query: { repository?: string | undefined; channel?: string | undefined; limit?: number },
 ): Promise<{ releases: Release[] }> {
   return client.get('releases', query);
 }

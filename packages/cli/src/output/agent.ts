@@ -63,8 +63,10 @@ function stateDetails(state: State): string {
 /** What an update cost on the wire, against the whole. */
 function formatTransfer(transfer: Transfer): string {
   const { objects, bytes, totalObjects, totalBytes, milliseconds } = transfer;
-  const share = totalBytes ? ` of ${formatBytes(totalBytes)} (${((bytes / totalBytes) * 100).toFixed(1)} %)` : '';
-  return `${objects} of ${count(totalObjects, 'object')}, ${formatBytes(bytes)}${share} in ${formatDuration(milliseconds)}`;
+  // The whole is counted without what describes it (commit, folders), so of tiny trees more is fetched than that.
+  const isPart = totalBytes !== null && bytes < totalBytes && objects <= totalObjects;
+  const share = isPart ? ` of ${formatBytes(totalBytes)} (${((bytes / totalBytes) * 100).toFixed(1)} %)` : '';
+  return `${isPart ? `${objects} of ${count(totalObjects, 'object')}` : count(objects, 'object')}, ${formatBytes(bytes)}${share} in ${formatDuration(milliseconds)}`;
 }
 
 /** What a board knows of itself. */

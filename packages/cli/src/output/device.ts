@@ -125,7 +125,7 @@ function eventTable(events: DeviceEvent[], now: number): string {
   const rows = events.map((event): Cell[] => [
     formatAge(Date.parse(event.receivedAt), now),
     event.success === false ? { text: event.type, style: 'red' } : event.type,
-    event.target ?? '',
+    event.target && /^[0-9a-f]{64}$/.test(event.target) ? shortId(event.target) : (event.target ?? ''),
     event.details ?? '',
   ]);
   return formatTable(

@@ -20,7 +20,7 @@ export function printError(error: CliError, options: { json: boolean }): void {
     text += `${wrap(error.hint, width - 2)
       .join('\n')
       .replace(/^/gm, '  ')}\n`;
-  if (error.server?.requestId && !error.hint?.includes(error.server.requestId)) {
+  if (error.code === 'server' && error.server?.requestId && !error.hint?.includes(error.server.requestId)) {
     text += paint('dim', `  (request ${error.server.requestId})\n`, stderr);
   }
   if (process.env.TREELINE_DEBUG && error.cause instanceof Error) text += `${error.cause.stack}\n`;

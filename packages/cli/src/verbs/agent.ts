@@ -149,7 +149,9 @@ async function run(self: Command, session: Session): Promise<void> {
       });
     }
     if (tried.failed)
-      throw new CliError('failed', `The update failed: ${tried.failed}`, { hint: 'treeline agent status' });
+      throw new CliError('failed', `The update failed: ${tried.failed}`, {
+        hint: `treeline agent status --board ${shortPath(board)}`,
+      });
   } finally {
     screen.close();
   }

@@ -68,7 +68,7 @@ async function up(self: Command, session: Session): Promise<void> {
   const folder = dataFolder(options.data);
   const isFirst = !existsSync(join(folder, 'admin-token'));
   const { loadSettings, settingsFromEnvironment, startServer } = await import('@treeline/server');
-  const settings = loadSettings({ logLevel: 'warn' }, settingsFromEnvironment(process.env), fragment(folder, options));
+  const settings = loadSettings({ logLevel: 'error' }, settingsFromEnvironment(process.env), fragment(folder, options));
   const server = await startServer(settings);
   try {
     if (session.signal.aborted) return;
