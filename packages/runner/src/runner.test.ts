@@ -10,7 +10,7 @@ import { temporaryFolder } from './testing/sandbox-job.ts';
 import { eventually, outputsOf, startTestServer, TEST_TOKEN } from './testing/server.ts';
 import { testStore } from './testing/store.ts';
 
-const entry = fileURLToPath(new URL('./index.ts', import.meta.url));
+const entry = fileURLToPath(new URL('./testing/runner-process.ts', import.meta.url));
 const NOBODY = 65534;
 
 /** Starts a runner as a process of its own, as the server does. */
@@ -20,9 +20,7 @@ function startRunner(o: {
   environment?: Record<string, string>;
   uid?: number;
 }): ChildProcess {
-  const script = `import(${JSON.stringify(entry)}).then((m) => m.runRunner())`;
-  const args = ['--input-type=module', '-e', script];
-  return spawn(process.execPath, args, {
+  return spawn(process.execPath, [entry], {
     cwd: o.folder,
     env: {
       PATH: process.env.PATH,
@@ -136,7 +134,7 @@ test('a runner ends when the server that started it is gone', async () => {
   // A parent between this process and the runner, to be killed.
   const script = `
     const { spawn } = require('node:child_process');
-    const child = spawn(process.execPath, ['--input-type=module', '-e', ${JSON.stringify(`import(${JSON.stringify(entry)}).then((m) => m.runRunner())`)}],
+    const child = spawn(process.execPath, [${JSON.stringify(entry)}],
       { env: { ...process.env, TREELINE_PARENT: String(process.pid) }, stdio: 'ignore' });
     require('node:fs').writeFileSync('runner.pid', String(child.pid));
     setInterval(() => {}, 1000);`;
