@@ -2,7 +2,7 @@ import { StringDecoder } from 'node:string_decoder';
 import { MAX_LOG_CHUNK } from '../protocol.ts';
 
 /** What of a job's log is kept at most; the rest is counted, not kept. */
-export const MAX_LOG_BYTES = 64 * 1024 ** 2;
+const MAX_LOG_BYTES = 64 * 1024 ** 2;
 
 /** With more than this waiting to be sent, the job waits too. */
 const HIGH_WATER = 4 * 1024 ** 2;

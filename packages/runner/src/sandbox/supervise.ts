@@ -6,10 +6,10 @@ import type { Ending, Limits, RunOptions } from './sandbox.ts';
 import { diskUsage, formatSize, freeBytes, memoryUsage } from './usage.ts';
 
 /** The folders of a job that it may write to. */
-export const WRITABLE = ['src', 'out', 'tmp'] as const;
+const WRITABLE = ['src', 'out', 'tmp'] as const;
 
 /** With less free space than this, the disk is full for everybody, whatever this job's share in it. */
-export const RESERVED_BYTES = 128 * 1024 ** 2;
+const RESERVED_BYTES = 128 * 1024 ** 2;
 
 const POLL_MS = 200;
 const LONGEST_UNSEEN_MS = 5_000;
