@@ -64,7 +64,7 @@ export function jobTime(job: Job, now: number): string {
 }
 
 /** The first line about a run: number, state, what started it, how long it took. */
-export function runTitle(run: Run, now: number): string {
+function runTitle(run: Run, now: number): string {
   const time = run.durationMs ?? now - Date.parse(run.createdAt);
   const state = paint(['bold', stateStyle(run.state)], run.state);
   return `Run ${run.number} ${state}  ${oneLine(run.reason)}  ${paint('dim', formatDuration(time))}`;

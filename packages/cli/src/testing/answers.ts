@@ -8,7 +8,7 @@ export const newCommit = checksum('b');
 const tree = { contents: checksum('c'), meta: checksum('d') };
 const time = '2026-11-01T12:00:00.000Z';
 
-export const source: Source = {
+const source: Source = {
   project: 'app',
   url: 'https://example.org/app.git',
   revision: '1234567890abcdef1234567890abcdef12345678',
