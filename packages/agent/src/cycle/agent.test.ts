@@ -11,7 +11,7 @@ import { agentStatus } from './status.ts';
 
 let fixture: Fixture;
 before(async () => {
-  fixture = await createFixture();
+  fixture = await createFixture({ memory: true });
 });
 after(() => fixture.close());
 beforeEach(() => {

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHash, X509Certificate } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, existsSync } from 'node:fs';
 import { chmod, cp, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
@@ -13,6 +13,7 @@ import type { Sysroot } from '../board/identity.ts';
 
 const run = promisify(execFile);
 export const CHANNEL = 'robot/edge';
+const MEMORY = '/dev/shm';
 
 /**
  * A gateway as the protocol describes it, in as few lines as a test needs, with real mutual TLS (certificates by
@@ -43,8 +44,13 @@ export interface Fixture {
   close(): Promise<void>;
 }
 
-export async function createFixture(): Promise<Fixture> {
-  const dir = await mkdtemp(join(tmpdir(), 'treeline-agent-'));
+/**
+ * @param o.memory keep the files in memory where there is such a place: a test that makes hundreds of boards waits for
+ *   nothing but the disk otherwise, and cutting off a program shows the order of its steps as well in memory
+ */
+export async function createFixture(o: { memory?: boolean } = {}): Promise<Fixture> {
+  const memory = o.memory === true && existsSync(MEMORY);
+  const dir = await mkdtemp(join(memory ? MEMORY : tmpdir(), 'treeline-agent-'));
   const pki = await makePki(dir);
   const repo = join(dir, 'repo');
   await run('ostree', ['init', `--repo=${repo}`, '--mode=archive']);

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { access, readFile, rm } from 'node:fs/promises';
+import { access, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { writeFileDurably } from '@treeline/ostree';
@@ -91,6 +91,7 @@ export function createOstreeSysroot(o: OstreeSysrootOptions): Deployer {
     async powerOn() {
       if (live) return;
       if (!(await exists(join(o.sysroot, 'ostree/repo/config')))) {
+        await mkdir(o.sysroot, { recursive: true });
         await ostree(['admin', 'init-fs', '--modern', o.sysroot]);
         // A folder has no boot loader whose configuration could be written; the loader entries are.
         await ostree(['config', `--repo=${repo}`, 'set', 'sysroot.bootloader', 'none']);
