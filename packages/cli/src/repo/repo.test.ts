@@ -182,7 +182,8 @@ test('the same commit has the same checksum as ostree gives it', (t) => {
   ];
   const commands = [
     [...options, `--tree=dir=${tree}`],
-    [...options, '--tree=ref=x', `--tree=dir=${tree}/sub`, '--owner-uid=1', '--owner-gid=2'],
+    [...options, '--tree=ref=x', `--tree=dir=${tree}/sub`],
+    [...options, `--tree=dir=${tree}/sub`, '--owner-uid=1', '--owner-gid=2'],
     [...options, `--tree=dir=${tree}`, '--canonical-permissions', '--parent=none'],
     [...options, '--no-bindings', tree],
   ];

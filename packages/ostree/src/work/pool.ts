@@ -58,7 +58,7 @@ class WorkPool {
   }
 
   #start(): Member {
-    const worker = new Worker(new URL('./worker.ts', import.meta.url));
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), { execArgv: [] });
     const member: Member = { worker, running: new Map() };
     this.#members.push(member);
     worker.on('message', (message: { id: number; result?: unknown; error?: PortableError }) => {

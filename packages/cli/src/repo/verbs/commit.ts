@@ -134,8 +134,13 @@ async function treeOf(tx: Transaction, parsed: Parsed): Promise<Tree> {
     if (kind === 'dir') trees.push(await writeFolder(tx, name, options));
     else if (kind === 'tar')
       trees.push(await writeTar(tx, name === '-' ? process.stdin : createReadStream(name), options));
-    else if (kind === 'ref') trees.push((await readCommit(tx.repo, await commitOf(tx.repo, name))).tree);
-    else throw new UsageError(`Invalid tree type specification '${kind}'`);
+    else if (kind === 'ref') {
+      // ostree reads and hashes every file of the ref again to do this; a compose takes trees as they are.
+      if ('owner' in options || 'canonicalPermissions' in options) {
+        throw new UsageError('Owners and permissions can be changed for dir= and tar=, not for --tree=ref=');
+      }
+      trees.push((await readCommit(tx.repo, await commitOf(tx.repo, name))).tree);
+    } else throw new UsageError(`Invalid tree type specification '${kind}'`);
   }
   return trees.length === 1
     ? trees[0]!
