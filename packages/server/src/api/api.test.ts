@@ -11,11 +11,14 @@ const cleanUp: (() => unknown)[] = [];
 let server: TestServer;
 let folder: string;
 before(async () => {
-  folder = scratch({ after: (work: () => unknown) => cleanUp.push(work) } as never);
-  server = await startTestServer({ after: (work: () => unknown) => cleanUp.push(work) } as never, {
-    bodyLimit: 64 * 1024,
-    publicRepositories: ['public'],
-  });
+  folder = scratch({ after: (work: () => unknown) => cleanUp.push(work) });
+  server = await startTestServer(
+    { after: (work: () => unknown) => cleanUp.push(work) },
+    {
+      bodyLimit: 64 * 1024,
+      publicRepositories: ['public'],
+    },
+  );
 });
 after(async () => {
   for (const work of cleanUp.reverse()) await work();

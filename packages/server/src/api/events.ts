@@ -33,7 +33,7 @@ export function eventRoutes(core: Core): OpenAPIHono<ApiEnvironment> {
     const start = await startOf(core, c.req.header('last-event-id') ?? since);
     const prefixes = types === undefined ? null : types.split(',').filter((prefix) => prefix !== '');
     c.header('x-accel-buffering', 'no');
-    return streamSSE(c, (stream) => pump(core, stream, { start, prefixes, signal: c.req.raw.signal })) as never;
+    return streamSSE(c, (stream) => pump(core, stream, { start, prefixes, signal: c.req.raw.signal }));
   });
   return app;
 }

@@ -31,7 +31,7 @@ export function executionRoutes(core: Core, logs: LogFiles): OpenAPIHono<ApiEnvi
     if ((await stateOf(core, id)) === null) throw new ServerError('not-found', `there is no execution ${id}`);
     const signal = AbortSignal.any([c.req.raw.signal, core.signal]);
     const chunks = readLog(core, logs, { id, offset, follow: follow === '1', signal });
-    return c.body(ReadableStream.from(chunks) as ReadableStream<Uint8Array>, 200, {
+    return c.body(ReadableStream.from<Uint8Array>(chunks), 200, {
       'content-type': 'text/plain; charset=utf-8',
       'cache-control': 'no-store',
       'x-content-type-options': 'nosniff',

@@ -32,7 +32,7 @@ export interface StatusDeps {
   runner: RunnerProcess;
   /** ms */
   startedAt: number;
-  urls(): { url: string; gatewayUrl: string | null };
+  urls: () => { url: string; gatewayUrl: string | null };
 }
 
 export function statusRoutes({ core, runner, startedAt, urls }: StatusDeps): OpenAPIHono<ApiEnvironment> {

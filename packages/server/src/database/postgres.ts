@@ -19,8 +19,8 @@ export function createPostgresDialect(url: string): PostgresDialect {
     connectionString: url,
     max: 8,
     types: {
-      getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
-        numbers(oid) ?? pg.types.getTypeParser(oid, format as 'text')) as typeof pg.types.getTypeParser,
+      getTypeParser: (oid: number, format?: 'text' | 'binary'): ((value: string) => unknown) =>
+        numbers(oid) ?? (pg.types.getTypeParser(oid, format) as (value: string) => unknown),
     },
   });
   // An idle connection that breaks is replaced by the pool; without a listener it would end the process.

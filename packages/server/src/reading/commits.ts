@@ -153,7 +153,7 @@ export async function readDiff(core: Core, o: { from: string; to: string }): Pro
       ...(change.before ? { before: nodeView(change.before) } : {}),
       ...(change.after ? { after: nodeView(change.after) } : {}),
     })),
-    download: await downloadSize(core.store, before.tree, after.tree),
+    download: downloadSize(core.store, before.tree, after.tree),
   };
 }
 

@@ -55,7 +55,7 @@ test('a runner that cannot start is tried again, and the server says what is wro
     () => runners(server),
     (list) => list.embedded.problem !== null,
   );
-  assert.match(embedded.problem ?? '', /exit code 3[^]*bubblewrap is not installed/);
+  assert.match(embedded.problem ?? '', /exit code 3[\s\S]*bubblewrap is not installed/);
 });
 
 test('the runner sees no secret of the server, and its token is no other', async (t) => {

@@ -25,9 +25,9 @@ export interface RunnerProcess {
 export interface RunnerProcessDeps {
   core: Core;
   /** URL of the API. */
-  url(): string;
+  url: () => string;
   /** Called when a process has ended: its leases are void. */
-  ended(session: string, o: { count: boolean; why: string }): Promise<void>;
+  ended: (session: string, o: { count: boolean; why: string }) => Promise<void>;
 }
 
 export function createRunnerProcess({ core, url, ended }: RunnerProcessDeps): RunnerProcess {
@@ -118,11 +118,10 @@ export function createRunnerProcess({ core, url, ended }: RunnerProcessDeps): Ru
   };
 }
 
+const KEPT = new Set(['NODE_EXTRA_CA_CERTS', 'NODE_COMPILE_CACHE']);
+
 /** The server's environment without what is Treeline's: a database password is none of a job's business. */
 function inherited(): NodeJS.ProcessEnv {
-  return Object.fromEntries(
-    Object.entries(process.env).filter(
-      ([name]) => !/^(TREELINE|PG|GIT|NODE)_?/.test(name) || name === 'NODE_EXTRA_CA_CERTS',
-    ),
-  );
+  const entries = Object.entries(process.env);
+  return Object.fromEntries(entries.filter(([name]) => KEPT.has(name) || !/^(TREELINE|PG|GIT|NODE)_?/.test(name)));
 }

@@ -54,7 +54,7 @@ interface Line {
   system: GitRepository;
   folder: string;
   /** Executes jobs until the end of the test. */
-  work(what?: Work): Promise<string[]>;
+  work: (what?: Work) => Promise<string[]>;
 }
 
 async function line(t: TestContext): Promise<Line> {
@@ -303,4 +303,21 @@ test('a waiting job says why', async (t) => {
   const lease = await client.lease(5);
   assert.notEqual(lease?.job.job, 'lint');
   assert.match((await waits()) ?? '', /test-runner: .*GPU/);
+});
+
+test('the log of a job can be followed while it runs, and read afterwards', async (t) => {
+  const { server } = await line(t);
+  await server.post<Run>('/runs');
+  const client = runnerClient(server.url, server.runnerToken);
+  const lease = (await client.lease(5))!;
+  await client.heartbeat(lease, 'one\n', 0);
+  const path = `${server.url}/api/v1/executions/${lease.executionId}/log`;
+  const headers = { authorization: `Bearer ${server.adminToken}` };
+  const following = fetch(`${path}?follow=1`, { headers }).then((response) => response.text());
+  await client.heartbeat(lease, 'two\n', 4);
+  await client.complete(lease, { status: 'failed', reason: 'exit', exitCode: 1, message: 'no' });
+  assert.equal(await following, 'one\ntwo\n');
+  const now = await fetch(`${path}?offset=4`, { headers });
+  assert.match(now.headers.get('content-type') ?? '', /text\/plain/);
+  assert.equal(await now.text(), 'two\n');
 });
