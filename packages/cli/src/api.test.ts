@@ -153,6 +153,31 @@ test('a run is watched to its end; a failing job shows the end of its log and ex
   });
 });
 
+test('a run is watched on when the server was away for a moment', async () => {
+  let asked = 0;
+  const running = run({ state: 'running', finishedAt: null, durationMs: null });
+  await using server = await standIn({
+    ...everything,
+    'GET runs/run-3': (_, response) => {
+      asked++;
+      if (asked === 2) response.destroy();
+      else response.end(JSON.stringify(asked < 3 ? running : run()));
+    },
+  });
+  const { code, stdout, stderr } = await treeline(['run', '--wait', ...server.args]);
+  assert.deepEqual([code, stderr], [0, '']);
+  assert.match(stdout, /Run 3 passed/);
+});
+
+test('a table that is shown elsewhere is as wide as COLUMNS says', async () => {
+  await using server = await standIn(everything);
+  const { stdout } = await treeline(['devices', ...server.args], { env: { COLUMNS: '60' } });
+  assert.ok(
+    stdout.split('\n').every((line) => line.length <= 60),
+    stdout,
+  );
+});
+
 test('Ctrl-C while watching says that the run goes on, and is exit code 130', async () => {
   const running = run({ state: 'running', finishedAt: null, durationMs: null });
   await using server = await standIn({ ...everything, 'GET runs/run-3': running });

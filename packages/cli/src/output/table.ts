@@ -93,8 +93,13 @@ function fit(columns: Column[], widths: number[], width: number): void {
   }
 }
 
-/** Columns of the terminal on stdout; Infinity when stdout is a pipe or a file. */
+/**
+ * Columns of the terminal; Infinity when the stream is a pipe or a file, unless COLUMNS says how wide the place is
+ * where the text will be shown.
+ */
 export function terminalWidth(stream: NodeJS.WritableStream = process.stdout): number {
   const { isTTY, columns } = stream as NodeJS.WriteStream;
-  return isTTY ? columns || 80 : Number.POSITIVE_INFINITY;
+  if (isTTY && columns) return columns;
+  const said = Number(process.env.COLUMNS);
+  return Number.isInteger(said) && said >= 20 ? said : isTTY ? 80 : Number.POSITIVE_INFINITY;
 }
