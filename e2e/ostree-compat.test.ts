@@ -1,11 +1,20 @@
 // libostree's own tools as the judge: of what Treeline writes, serves and pulls, on a tree of real files.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, globSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  globSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createRepo, openRepo, pull, readRef, serveRepository } from '@treeline/ostree';
+import { createRepo, hasObject, openRepo, pull, readRef, serveRepository } from '@treeline/ostree';
 import { scratchFolder } from './testing/scratch.ts';
 import { treeline } from './testing/treeline-server.ts';
 
@@ -130,48 +139,52 @@ test('Treeline pulls from a plain static server of a repository that libostree m
   assert.match(ostree(`--repo=${client.path}`, 'fsck'), /no errors found/);
 });
 
-test('objects that were tampered with are refused by name and offset, and nothing of them stays', async (t) => {
+test('objects that were tampered with are refused by name and place, and nothing of them stays', async (t) => {
   const base = scratchFolder(t);
-  const copy = join(base, 'tampered');
-  execFileSync('cp', ['-a', theirs, copy]);
-  const server = await serveRepository(copy);
+  const source = join(base, 'source');
+  ostree('init', `--repo=${source}`, '--mode=archive');
+  ostree('commit', `--repo=${source}`, '-b', 'real', '--tree=dir=/usr/share/common-licenses');
+  const server = await serveRepository(source);
   t.after(() => server.close());
-  const commit = (await readRef(await openRepo(copy), 'real'))!;
-  const all = globSync('objects/*/*', { cwd: copy }).sort();
+  const commit = (await readRef(await openRepo(source), 'real'))!;
+  const all = globSync('objects/*/*', { cwd: source }).sort();
   for (const extension of ['filez', 'dirtree', 'dirmeta', 'commit']) {
     const candidates = all.filter((path) => path.endsWith(`.${extension}`));
-    const victim = candidates[Math.floor(candidates.length / 2)]!;
-    const path = join(copy, victim);
+    const victim = candidates[candidates.length >> 1]!;
+    const path = join(source, victim);
+    const name = victim.replace(/^objects\/|\//g, '').replace(/\.filez$/, '');
     const good = readFileSync(path);
-    for (const damage of [
-      Buffer.concat([good, Buffer.from('x')]),
-      good.subarray(0, good.length - 1),
-      Buffer.from(good.map((byte, index) => (index === good.length >> 1 ? byte ^ 0x10 : byte))),
-      Buffer.alloc(0),
-    ]) {
+    for (const damage of damages(good)) {
       writeFileSync(path, damage);
       const client = await createRepo(join(base, 'client'));
-      const name = victim.replace(/^objects\/|\//g, '').replace(/\.filez$/, '');
       await assert.rejects(
         pull(client, { url: server.url, refs: ['real'] }),
-        (error: Error & { code: string; offset?: number }) => {
+        (error: Error & { code: string; object?: string }) => {
           assert.equal(error.code, 'corrupt', error.message);
           assert.ok(error.message.includes(name), `${error.message} should name ${name}`);
-          assert.match(error.message, /byte \d+|\d+ bytes|checksum/);
+          assert.match(error.message, /byte \d+|\d+ bytes/);
           return true;
         },
       );
       assert.equal(await readRef(client, 'real'), null);
-      assert.equal(
-        spawnSync('test', ['-e', join(client.path, 'objects', commit.slice(0, 2), `${commit.slice(2)}.commit`)]).status,
-        1,
-      );
+      assert.equal(hasObject(client, 'commit', commit), false);
       assert.equal(spawnSync('ostree', ['fsck', `--repo=${client.path}`]).status, 0);
+      // What is of use stays, and none of it is wrong: the whole remote completes it.
+      writeFileSync(path, good);
+      await pull(client, { url: server.url, refs: ['real'] });
+      assert.match(ostree(`--repo=${client.path}`, 'fsck'), /no errors found/);
+      rmSync(client.path, { recursive: true });
     }
-    writeFileSync(path, good);
   }
-  // What was fetched before is of use: the good repository completes it.
-  const client = await openRepo(join(base, 'client'));
-  await pull(client, { url: server.url, refs: ['real'] });
-  assert.match(ostree(`--repo=${client.path}`, 'fsck'), /no errors found/);
 });
+
+/** Longer, shorter, empty, and with one bit wrong at several places. */
+function damages(good: Buffer): Buffer[] {
+  const places = [0, good.length >> 2, good.length >> 1, good.length - 2];
+  return [
+    Buffer.concat([good, Buffer.from('x')]),
+    good.subarray(0, good.length - 1),
+    Buffer.alloc(0),
+    ...places.map((place) => Buffer.from(good.map((byte, index) => (index === place ? byte ^ 0x10 : byte)))),
+  ];
+}
