@@ -20,6 +20,7 @@ import { statusRoutes } from './api/status.ts';
 import { openAuthority } from './ca/index.ts';
 import type { Core } from './core.ts';
 import { lockDataFolder, writeServerFile } from './data-folder.ts';
+import { lockDatabase } from './database/lock.ts';
 import { openDatabase } from './database/open.ts';
 import { createRegistry, deviceRoutes } from './devices/index.ts';
 import { messageOf, ServerError } from './errors.ts';
@@ -61,6 +62,8 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   undo.defer(() => folder.unlock());
   const db = await openDatabase(settings.database);
   undo.defer(() => db.destroy());
+  const unlockDatabase = await lockDatabase(settings.database);
+  undo.defer(unlockDatabase);
   const tokens = await openTokens(db, { admin: folder.adminToken, runner: folder.runnerToken });
   const closing = new AbortController();
   const core: Core = {

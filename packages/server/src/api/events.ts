@@ -8,6 +8,9 @@ import { type ApiEnvironment, createRoutes, errors } from './routing.ts';
 /** A comment line this often keeps proxies from closing a quiet stream, and finds out who is gone. */
 const KEEP_ALIVE_MS = 15_000;
 
+/** Events read at once. */
+const BATCH = 500;
+
 const follow = createRoute({
   method: 'get',
   path: '/events',
@@ -60,7 +63,8 @@ async function pump(
   await stream.write(': connected\n\n');
   while (!signal.aborted) {
     const version = core.events.version;
-    for (const event of await core.events.since(last)) {
+    const news = await core.events.since(last, BATCH);
+    for (const event of news) {
       last = event.id;
       if (o.prefixes && !o.prefixes.some((prefix) => event.type.startsWith(prefix))) continue;
       const { id, type, at, data } = event;
@@ -72,6 +76,6 @@ async function pump(
       await stream.write(':\n\n');
       spoke = Date.now();
     }
-    await core.events.wait(version, signal);
+    if (news.length < BATCH) await core.events.wait(version, signal);
   }
 }

@@ -4,6 +4,7 @@ import { createEventLog } from '../events/log.ts';
 import { describeDatabases } from '../testing/databases.ts';
 import { scratch } from '../testing/scratch.ts';
 import { nextNumber } from './counter.ts';
+import { lockDatabase } from './lock.ts';
 import { type Database, openDatabase } from './open.ts';
 
 describeDatabases('the database', (fresh) => {
@@ -25,6 +26,15 @@ describeDatabases('the database', (fresh) => {
       await again.destroy();
       assert.deepEqual({ ...row }, { name: 'admin', hash: 'aa', created_at: 1_790_000_000_000 });
     }));
+
+  test('belongs to one server at a time', async () => {
+    const url = await fresh();
+    if (url.startsWith('sqlite:')) return;
+    const unlock = await lockDatabase(url);
+    await assert.rejects(lockDatabase(url), { code: 'data-folder-busy' });
+    await unlock();
+    await (await lockDatabase(url))();
+  });
 
   test('numbers a series without gaps or repetitions, whoever asks at once', () =>
     withDatabase(async (db) => {

@@ -1,4 +1,4 @@
-import type { KeyDifference } from '@treeline/pipeline';
+import { type KeyDifference, PipelineError, type PublishStep } from '@treeline/pipeline';
 import type { RunnerOffer } from '@treeline/runner';
 import type { Failure, Job, JobState, Run, RunDetail, RunPublish } from '../api/schema.ts';
 import type { Queryable } from '../database/open.ts';
@@ -152,6 +152,16 @@ function jobView(
   };
 }
 
+/** Nothing for a manifest that cannot be planned: its run says why, or will in a moment. */
+function publishSteps(manifest: readonly RevisionRow[]): readonly PublishStep[] {
+  try {
+    return graphOf(manifest).publishes;
+  } catch (error) {
+    if (error instanceof PipelineError) return [];
+    throw error;
+  }
+}
+
 async function publishViews(
   db: Queryable,
   o: { run: RunRow; manifest: readonly RevisionRow[]; jobs: readonly Job[] },
@@ -159,7 +169,7 @@ async function publishViews(
   if (o.run.error !== null) return [];
   const releases = await db.selectFrom('releases').selectAll().where('run_id', '=', o.run.id).execute();
   const states = new Map(o.jobs.map((job) => [job.id, job.state]));
-  return graphOf(o.manifest).publishes.map((step) => {
+  return publishSteps(o.manifest).map((step) => {
     const { repository, channel } = step;
     const head = { project: step.project, artifact: step.artifact.artifact, repository, channel };
     const release = releases.find((r) => r.repository === repository && r.channel === channel);

@@ -1,5 +1,6 @@
 import { nextNumber } from '../database/counter.ts';
 import type { Queryable } from '../database/open.ts';
+import { ServerError } from '../errors.ts';
 import type { EventLog } from '../events/log.ts';
 import type { RunRow } from './tables.ts';
 
@@ -14,6 +15,8 @@ export interface NewRun {
 /**
  * Makes a run: its manifest is the newest revision of every project, with those of `revisions` instead. Planning comes
  * later (`advance.ts`). Call in a transaction, with what makes the run necessary.
+ *
+ * @throws ServerError `unprocessable` when there is nothing to run.
  */
 export async function createRun(trx: Queryable, events: EventLog, run: NewRun): Promise<RunRow> {
   const number = await nextNumber(trx, 'runs');
@@ -38,7 +41,12 @@ export async function createRun(trx: Queryable, events: EventLog, run: NewRun): 
       revision: run.revisions?.get(project.name) ?? project.head,
     }))
     .filter((entry): entry is typeof entry & { revision: string } => entry.revision !== null);
-  if (manifest.length > 0) await trx.insertInto('run_manifests').values(manifest).execute();
+  if (manifest.length === 0) {
+    throw new ServerError('unprocessable', 'there is nothing to run: no project has a revision in the store', {
+      hint: 'Add a project, or look at why none could be fetched.',
+    });
+  }
+  await trx.insertInto('run_manifests').values(manifest).execute();
   await events.append(
     'run.created',
     { run: row.id, number, reason: run.reason, ...(run.trigger ? { trigger: run.trigger } : {}) },

@@ -3,7 +3,9 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
-import type { CommitInfo, Diff, Job, Release, Run, RunDetail } from '../api/schema.ts';
+import type { Artifact, CommitInfo, Diff, Job, Release, Run, RunDetail, Runner, Status } from '../api/schema.ts';
+import type { SettingsFragment } from '../settings.ts';
+import { describeDatabases } from '../testing/databases.ts';
 import { createGitRepository, type GitRepository } from '../testing/git-repository.ts';
 import { runnerClient, serveJobs, storeFiles, type Work } from '../testing/runner.ts';
 import { scratch } from '../testing/scratch.ts';
@@ -57,13 +59,13 @@ interface Line {
   work: (what?: Work) => Promise<string[]>;
 }
 
-async function line(t: TestContext): Promise<Line> {
+async function line(t: TestContext, fragment: SettingsFragment = {}): Promise<Line> {
   const folder = scratch(t);
   const app = createGitRepository(`${folder}/app`);
   app.commit('Drive', { 'treeline.yaml': APP, 'app.py': 'drive()\n', 'README.md': 'hello\n' });
   const system = createGitRepository(`${folder}/system`);
   system.commit('Compose', { 'treeline.yaml': SYSTEM, 'config/speed.conf': 'speed=1\n' });
-  const server = await startTestServer(t);
+  const server = await startTestServer(t, fragment);
   await server.addProject('app', app.path);
   await server.addProject('system', system.path);
   const stop = new AbortController();
@@ -89,111 +91,130 @@ const states = (run: RunDetail) =>
   Object.fromEntries(run.jobs.map((job) => [job.id, job.reused ? 'reused' : job.state]));
 const job = (run: RunDetail, id: string): Job => run.jobs.find((one) => one.id === id)!;
 
-test('a run goes from revisions to a release that a stock ostree client pulls', async (t) => {
-  const { server, app, folder, work } = await line(t);
-  void work();
-  const first = await server.runEnd((await server.post<Run>('/runs', { reason: 'first' })).id);
-  assert.equal(first.state, 'passed', JSON.stringify(first, null, 1));
-  assert.deepEqual(states(first), {
-    'app/lint': 'passed',
-    'app/package': 'passed',
-    'system/base': 'passed',
-    'system/check': 'passed',
-    'system/system': 'passed',
+describeDatabases('the line', (fresh) => {
+  test('a run goes from revisions to a release that a stock ostree client pulls', async (t) => {
+    const { server, app, folder, work } = await line(t, { database: await fresh() });
+    void work();
+    const first = await server.runEnd((await server.post<Run>('/runs', { reason: 'first' })).id);
+    assert.equal(first.state, 'passed', JSON.stringify(first, null, 1));
+    assert.deepEqual(states(first), {
+      'app/lint': 'passed',
+      'app/package': 'passed',
+      'system/base': 'passed',
+      'system/check': 'passed',
+      'system/system': 'passed',
+    });
+    const publish = first.publishes[0]!;
+    assert.equal(publish.state, 'published');
+
+    await run('ostree', ['init', '--repo', `${folder}/client`, '--mode', 'bare-user-only']);
+    await run('ostree', [
+      'remote',
+      'add',
+      '--repo',
+      `${folder}/client`,
+      '--no-gpg-verify',
+      'line',
+      `${server.url}/repos/public`,
+    ]);
+    await run('ostree', ['pull', '--repo', `${folder}/client`, 'line', 'robot/edge']);
+    const { stdout: pulled } = await run('ostree', ['rev-parse', '--repo', `${folder}/client`, 'line:robot/edge']);
+    assert.equal(pulled.trim(), publish.commit);
+    const { stdout: files } = await run('ostree', [
+      'ls',
+      '-R',
+      '--nul-filenames-only',
+      '--repo',
+      `${folder}/client`,
+      publish.commit!,
+    ]);
+    assert.ok(files.split('\0').includes('/usr/lib/app/package.txt'));
+    assert.ok(files.split('\0').includes('/usr/etc/speed.conf'));
+    for (const repo of ['repos/public', 'store']) {
+      await run('ostree', ['fsck', '--quiet', '--repo', join(server.dataDir, repo)]);
+    }
+
+    const info = await server.get<CommitInfo>('/commits/public:robot%2Fedge');
+    assert.equal(info.commit, publish.commit);
+    assert.deepEqual(info.channels, ['public:robot/edge']);
+    assert.deepEqual(
+      info.provenance?.sources.map((source) => [source.project, source.subject]),
+      [
+        ['app', 'Drive'],
+        ['system', 'Compose'],
+      ],
+    );
+    assert.equal(info.provenance?.sources[0]?.revision, app.git('rev-parse', 'HEAD'));
+    assert.deepEqual(info.provenance?.inputs.map((input) => input.name).sort(), ['app/package', 'system/base']);
+
+    const status = await server.get<Status>('/status');
+    assert.deepEqual(
+      [status.projects, status.runs, status.executions],
+      [2, { running: 0, total: 1 }, { queued: 0, leased: 0 }],
+    );
+    assert.equal(status.channels[0]?.commit, publish.commit);
+    const { artifacts } = await server.get<{ artifacts: Artifact[] }>('/artifacts?project=system&artifact=system');
+    assert.deepEqual(
+      artifacts.map((artifact) => artifact.commit),
+      [publish.commit],
+    );
+    const { runners } = await server.get<{ runners: Runner[] }>('/runners');
+    assert.deepEqual(
+      runners.map((runner) => [runner.name, runner.online, runner.embedded]),
+      [['test-runner', true, false]],
+    );
   });
-  const publish = first.publishes[0]!;
-  assert.equal(publish.state, 'published');
 
-  await run('ostree', ['init', '--repo', `${folder}/client`, '--mode', 'bare-user-only']);
-  await run('ostree', [
-    'remote',
-    'add',
-    '--repo',
-    `${folder}/client`,
-    '--no-gpg-verify',
-    'line',
-    `${server.url}/repos/public`,
-  ]);
-  await run('ostree', ['pull', '--repo', `${folder}/client`, 'line', 'robot/edge']);
-  const { stdout: pulled } = await run('ostree', ['rev-parse', '--repo', `${folder}/client`, 'line:robot/edge']);
-  assert.equal(pulled.trim(), publish.commit);
-  const { stdout: files } = await run('ostree', [
-    'ls',
-    '-R',
-    '--nul-filenames-only',
-    '--repo',
-    `${folder}/client`,
-    publish.commit!,
-  ]);
-  assert.ok(files.split('\0').includes('/usr/lib/app/package.txt'));
-  assert.ok(files.split('\0').includes('/usr/etc/speed.conf'));
-  for (const repo of ['repos/public', 'store']) {
-    await run('ostree', ['fsck', '--quiet', '--repo', join(server.dataDir, repo)]);
-  }
+  test('a push runs only what depends on it, says what was reused and why not, and makes the smallest release', async (t) => {
+    const { server, app, work } = await line(t, { database: await fresh() });
+    const done = work();
+    const first = await server.runEnd((await server.post<Run>('/runs')).id);
+    app.commit('Steer', { 'app.py': 'steer()\n' });
+    const second = await server.runEnd((await server.post<Run>('/projects/app/run')).id);
+    assert.deepEqual(second.trigger, { project: 'app', branch: 'main', revision: app.git('rev-parse', 'HEAD') });
+    assert.match(second.reason, /push to app: Steer/);
+    assert.deepEqual(states(second), {
+      'app/lint': 'passed',
+      'app/package': 'passed',
+      'system/base': 'reused',
+      'system/check': 'passed',
+      'system/system': 'passed',
+    });
+    assert.deepEqual(
+      job(second, 'app/package').why.map((difference) => difference.field),
+      ['source'],
+    );
+    assert.deepEqual(
+      job(second, 'system/check').why.map((difference) => difference.field),
+      ['inputs.system'],
+    );
+    assert.deepEqual(job(second, 'system/base').why, []);
+    assert.equal(job(second, 'system/base').executionId, job(first, 'system/base').executionId);
 
-  const info = await server.get<CommitInfo>('/commits/public:robot%2Fedge');
-  assert.equal(info.commit, publish.commit);
-  assert.deepEqual(info.channels, ['public:robot/edge']);
-  assert.deepEqual(
-    info.provenance?.sources.map((source) => [source.project, source.subject]),
-    [
-      ['app', 'Drive'],
-      ['system', 'Compose'],
-    ],
-  );
-  assert.equal(info.provenance?.sources[0]?.revision, app.git('rev-parse', 'HEAD'));
-  assert.deepEqual(info.provenance?.inputs.map((input) => input.name).sort(), ['app/package', 'system/base']);
-});
+    const { releases } = await server.get<{ releases: Release[] }>('/releases?channel=robot/edge');
+    assert.deepEqual(
+      releases.map((release) => [release.state, release.current]),
+      [
+        ['published', true],
+        ['published', false],
+      ],
+    );
+    assert.equal(releases[0]?.previous, releases[1]?.commit);
+    const diff = await server.get<Diff>(`/diff?from=${releases[1]?.commit}&to=${releases[0]?.commit}`);
+    assert.deepEqual(
+      diff.changes.map(({ kind, path }) => [kind, path]),
+      [['modified', '/usr/lib/app/package.txt']],
+    );
 
-test('a push runs only what depends on it, says what was reused and why not, and makes the smallest release', async (t) => {
-  const { server, app, work } = await line(t);
-  const done = work();
-  const first = await server.runEnd((await server.post<Run>('/runs')).id);
-  app.commit('Steer', { 'app.py': 'steer()\n' });
-  const second = await server.runEnd((await server.post<Run>('/projects/app/run')).id);
-  assert.deepEqual(second.trigger, { project: 'app', branch: 'main', revision: app.git('rev-parse', 'HEAD') });
-  assert.match(second.reason, /push to app: Steer/);
-  assert.deepEqual(states(second), {
-    'app/lint': 'passed',
-    'app/package': 'passed',
-    'system/base': 'reused',
-    'system/check': 'passed',
-    'system/system': 'passed',
+    // Nothing that a job sees changed: everything is reused, and the channel stays as it is.
+    app.commit('Say more', { 'README.md': 'hello world\n' });
+    const third = await server.runEnd((await server.post<Run>('/projects/app/run')).id);
+    assert.equal(third.state, 'passed');
+    assert.ok(third.jobs.every((one) => one.reused));
+    assert.equal(third.publishes[0]?.commit, releases[0]?.commit);
+    assert.equal((await server.get<{ releases: Release[] }>('/releases')).releases.length, 2);
+    void done;
   });
-  assert.deepEqual(
-    job(second, 'app/package').why.map((difference) => difference.field),
-    ['source'],
-  );
-  assert.deepEqual(
-    job(second, 'system/check').why.map((difference) => difference.field),
-    ['inputs.system'],
-  );
-  assert.deepEqual(job(second, 'system/base').why, []);
-  assert.equal(job(second, 'system/base').executionId, job(first, 'system/base').executionId);
-
-  const { releases } = await server.get<{ releases: Release[] }>('/releases?channel=robot/edge');
-  assert.deepEqual(
-    releases.map((release) => [release.state, release.current]),
-    [
-      ['published', true],
-      ['published', false],
-    ],
-  );
-  assert.equal(releases[0]?.previous, releases[1]?.commit);
-  const diff = await server.get<Diff>(`/diff?from=${releases[1]?.commit}&to=${releases[0]?.commit}`);
-  assert.deepEqual(
-    diff.changes.map(({ kind, path }) => [kind, path]),
-    [['modified', '/usr/lib/app/package.txt']],
-  );
-
-  // Nothing that a job sees changed: everything is reused, and the channel stays as it is.
-  app.commit('Say more', { 'README.md': 'hello world\n' });
-  const third = await server.runEnd((await server.post<Run>('/projects/app/run')).id);
-  assert.equal(third.state, 'passed');
-  assert.ok(third.jobs.every((one) => one.reused));
-  assert.equal(third.publishes[0]?.commit, releases[0]?.commit);
-  assert.equal((await server.get<{ releases: Release[] }>('/releases')).releases.length, 2);
-  void done;
 });
 
 test('a failing job fails what depends on it, nothing is published, and it is tried again next time', async (t) => {

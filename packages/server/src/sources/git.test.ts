@@ -20,6 +20,8 @@ test('texts that git would take as an option or a command are no URLs', async (t
     'javascript://x',
     'https://x\ny',
     'remote-helper::https://x',
+    'https://user:password@host/x',
+    'https://token@host/x',
   ];
   for (const url of hostile) {
     assert.throws(() => checkUrl(url), { code: 'source-invalid' }, url);

@@ -31,6 +31,10 @@ export function checkUrl(url: string): void {
   if (scheme && !['file', 'https', 'http', 'ssh', 'git'].includes(scheme.toLowerCase())) {
     bad(`the git URL has the unknown scheme "${scheme}"`, kinds);
   }
+  // The URL becomes part of every commit's provenance, published ones too.
+  if (/^https?:\/\/[^/]*@/i.test(url)) {
+    bad('the git URL holds a user name or password', 'Leave it out; give the server a git credential helper instead.');
+  }
 }
 
 /** Whether a text may be given to git as a branch, tag or revision. @throws ServerError `source-invalid` */

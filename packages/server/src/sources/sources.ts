@@ -31,6 +31,8 @@ export interface Sources {
   watch(): Promise<void>;
 }
 
+/** Projects that are looked at at the same time. */
+const AT_ONCE = 8;
 /** How long adding a project waits for its first fetch. */
 const PATIENCE_MS = 15_000;
 
@@ -110,6 +112,11 @@ export function createSources(core: Core): Sources {
       }
     });
 
+  const names = async (): Promise<string[]> => {
+    const projects = await db.selectFrom('projects').select('name').orderBy('name').execute();
+    return projects.map((project) => project.name);
+  };
+
   return {
     find,
 
@@ -179,15 +186,23 @@ export function createSources(core: Core): Sources {
       }),
 
     async poll() {
-      const projects = await db.selectFrom('projects').select('name').orderBy('name').execute();
-      for (const { name } of projects) if (!core.signal.aborted) await look(name);
+      await Promise.all((await names()).map(look));
     },
 
     async watch() {
+      const looking = new Map<string, Promise<void>>();
       while (!core.signal.aborted) {
-        await this.poll().catch((error) => log.error({ err: error }, 'the projects could not be polled'));
+        // A repository that does not answer must not hold up the others.
+        for (const name of await names().catch(() => [])) {
+          if (looking.has(name) || looking.size >= AT_ONCE) continue;
+          const one = look(name)
+            .catch((error) => log.error({ err: error, project: name }, 'a project could not be polled'))
+            .finally(() => looking.delete(name));
+          looking.set(name, one);
+        }
         await setTimeout(settings.pollSeconds * 1000, undefined, { signal: core.signal }).catch(() => {});
       }
+      await Promise.all(looking.values());
     },
   };
 }
