@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command, Contender, Sample } from './suite.ts';
 
-export class CommandFailed extends Error {
+class CommandFailed extends Error {
   readonly command: Command;
   readonly exitCode: number | null;
 
