@@ -133,14 +133,14 @@ test('cut off before any step of a fall back, the board comes home and remembers
 
 test('kill -9 at random moments, power cuts in between: always bootable, at last on the new release', async () => {
   const board = await copyOfBoard();
+  const module = new URL('./agent.ts', import.meta.url).href;
+  const program = `await (await import('${module}')).runAgent({ board: process.argv[1], pollSeconds: 0.05 });`;
   let release = '';
   for (let round = 0; round < 3; round++) {
     release = await fixture.release({ 'usr/share/app': `round ${round}` });
     fixture.offer(release);
     for (let i = 0; i < 3; i++) {
-      const child = spawn(process.execPath, [join(import.meta.dirname, '../testing/agent-process.ts'), board], {
-        stdio: 'ignore',
-      });
+      const child = spawn(process.execPath, ['--input-type=module', '-e', program, board], { stdio: 'ignore' });
       await sleep(150 + Math.random() * 900);
       child.kill('SIGKILL');
       await once(child, 'exit');

@@ -124,9 +124,15 @@ export function createCycler(deps: CycleDeps): Cycler {
       if (next.state.kind === 'downloading') {
         await store.save({ machine, ...contact });
         await apply(event);
+      } else if (next.state !== store.current.machine.state) {
+        // What blocked the update is no longer wanted.
+        const report = stateReport(next.state);
+        const outbox = enqueue(store.current.outbox, report === null ? [] : [report]);
+        await store.save({ machine: next, outbox, ...contact });
+        tell({ kind: 'state', state: next.state });
       } else if (store.current.lastError !== null || now() - contactSaved > SAVE_CONTACT_AFTER) {
         contactSaved = now();
-        await store.save({ machine: next, ...contact });
+        await store.save(contact);
       }
       return null;
     } catch (error) {
@@ -206,7 +212,7 @@ export function createCycler(deps: CycleDeps): Cycler {
           if (state.undo === null) await deployer.activate(state.to);
           else await deployer.rollback(state.to);
           await checkpoint('reboot');
-          await deployer.reboot();
+          await deployer.reboot(signal);
           await start();
         } else {
           await checkpoint('verify');

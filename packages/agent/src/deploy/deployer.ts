@@ -70,8 +70,8 @@ export interface Deployer {
   activate(commit: string): Promise<void>;
   /** Makes an older deployment the default again; nothing is counted. */
   rollback(commit: string): Promise<void>;
-  /** Resolves when the board is up again; on a real board, never (the agent ends with the system). */
-  reboot(): Promise<void>;
+  /** Resolves when the board is up again; on a real board, never: it rejects when the system ends the agent. */
+  reboot(signal?: AbortSignal): Promise<void>;
   /** The running deployment proved good: the boot loader no longer counts, and what is neither it nor its fallback goes. */
   markGood(): Promise<void>;
   /** After a fall back: the running deployment becomes the only one. */

@@ -90,8 +90,8 @@ async function pinnedCa(gateway: string, pin: string, signal: AbortSignal | unde
       );
     };
     socket.on('error', fail);
-    socket.on('timeout', () => fail(new Error('timed out')));
-    signal?.addEventListener('abort', () => fail(new Error('aborted')), { once: true });
+    socket.on('timeout', () => fail(new AgentError('unreachable', 'timed out')));
+    signal?.addEventListener('abort', () => fail(new AgentError('unreachable', 'aborted')), { once: true });
   });
   const seen = new Set<string>();
   let certificate: DetailedPeerCertificate | undefined = leaf;

@@ -65,7 +65,7 @@ export function send(url: string, o: RequestOptions = {}): Promise<Answer> {
         );
       },
     );
-    outgoing.on('timeout', () => outgoing.destroy(new Error('timed out')));
+    outgoing.on('timeout', () => outgoing.destroy(new AgentError('unreachable', 'timed out')));
     outgoing.on('error', fail);
     outgoing.end(body);
   });

@@ -136,6 +136,4 @@ export type Event =
   | { kind: 'healthy' }
   | { kind: 'unhealthy'; why: string; bootId: string };
 
-export type EventKind = Event['kind'];
-
 export const START: Machine = { state: { kind: 'idle' }, bad: [] };

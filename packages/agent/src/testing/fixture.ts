@@ -12,7 +12,7 @@ import { enrol } from '../board/enrol.ts';
 import type { Sysroot } from '../board/identity.ts';
 
 const run = promisify(execFile);
-export const CHANNEL = 'robot/edge';
+const CHANNEL = 'robot/edge';
 const MEMORY = '/dev/shm';
 
 /**
@@ -30,6 +30,8 @@ export interface Fixture {
   inventory: unknown[];
   /** Bytes of bodies sent from /ostree. */
   sent: { bytes: number; objects: number };
+  /** Requests that got through the TLS handshake. */
+  requests: number;
   /** Last value of the check-in header. */
   running(): string | undefined;
   /** What the channel offers. */
@@ -64,6 +66,7 @@ export async function createFixture(o: { memory?: boolean } = {}): Promise<Fixtu
     events: [],
     inventory: [],
     sent: { bytes: 0, objects: 0 },
+    requests: 0,
     running: () => state.running,
     offer: (commit) => {
       state.offered = commit;
@@ -104,6 +107,7 @@ export async function createFixture(o: { memory?: boolean } = {}): Promise<Fixtu
 
   const answer = async (req: IncomingMessage, res: ServerResponse) => {
     const path = req.url ?? '/';
+    fixture.requests += 1;
     const body = await readAll(req);
     if (fixture.broken) return void res.writeHead(503).end();
     if (path === '/enroll') {
@@ -219,7 +223,7 @@ const PROGRAMS = [
   '/lib/x86_64-linux-gnu/libc.so.6',
 ];
 
-export async function makeTree(tree: string, files: Record<string, string>): Promise<void> {
+async function makeTree(tree: string, files: Record<string, string>): Promise<void> {
   for (const program of PROGRAMS) {
     const to = join(tree, 'usr', program);
     await mkdir(dirname(to), { recursive: true });

@@ -1,8 +1,2 @@
-export {
-  type Authority,
-  type AuthorityOptions,
-  type IssuedCertificate,
-  openAuthority,
-  type ServerCertificate,
-} from './authority.ts';
+export { type Authority, openAuthority } from './authority.ts';
 export { isDeviceId } from './identity.ts';

@@ -1,13 +1,13 @@
 import { createHash, createPrivateKey, createPublicKey, webcrypto, type X509Certificate } from 'node:crypto';
 
 /** ECDSA on P-256: what every TLS library on a device can do. */
-export const KEY_ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256' } as const;
+const KEY_ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256' } as const;
 export const SIGNING_ALGORITHM = { name: 'ECDSA', hash: 'SHA-256' } as const;
 
 export type KeyPair = webcrypto.CryptoKeyPair;
 
 export async function generateKeys(): Promise<KeyPair> {
-  return (await webcrypto.subtle.generateKey(KEY_ALGORITHM, true, ['sign', 'verify'])) as KeyPair;
+  return await webcrypto.subtle.generateKey(KEY_ALGORITHM, true, ['sign', 'verify']);
 }
 
 /** PKCS #8 PEM of a private key. */

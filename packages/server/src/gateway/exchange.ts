@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 /** Largest body that a device may send: the limit of the protocol. */
-export const BODY_LIMIT = 100 * 1024;
+const BODY_LIMIT = 100 * 1024;
 
 /** A refusal or failure as devices see it. Anything else that is thrown becomes a 500 without details. */
 export class GatewayRefusal extends Error {

@@ -1,1 +1,1 @@
-export { createGateway, type Gateway, type GatewayDeps } from './gateway.ts';
+export { createGateway, type Gateway } from './gateway.ts';

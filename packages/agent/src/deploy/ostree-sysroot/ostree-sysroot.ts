@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { access, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { writeFileDurably } from '@treeline/ostree';
 import { AgentError } from '../../errors.ts';
@@ -23,6 +24,7 @@ export interface OstreeSysrootOptions {
 }
 
 const REMOTE = 'treeline';
+const REBOOT_LIMIT = 10 * 60_000;
 /** Names the commit that is about to be deployed, so that no clean-up takes its objects. */
 const STAGED_REF = 'treeline/staged';
 
@@ -74,7 +76,7 @@ export function createOstreeSysroot(o: OstreeSysrootOptions): Deployer {
   /** Undeploys all that are not kept; the highest index first, so that the others keep theirs. */
   const undeployExcept = async (keep: (deployment: SysrootDeployment) => boolean) => {
     for (const deployment of (await list()).reverse()) {
-      if (keep(deployment) || deployment.booted) continue;
+      if (keep(deployment) || deployment.booted || deployment.pinned) continue;
       await checkpoint('undeploy');
       await ostree(['admin', 'undeploy', sysroot, `${deployment.index}`]);
     }
@@ -143,11 +145,12 @@ export function createOstreeSysroot(o: OstreeSysrootOptions): Deployer {
       await undeployExcept((deployment) => !ahead.some((other) => other.index === deployment.index));
     },
 
-    async reboot() {
+    async reboot(signal) {
       if (live) {
         await promisify(execFile)('systemctl', ['reboot']);
-        // The system ends this process.
-        await new Promise<never>(() => setInterval(() => {}, 60_000));
+        // The system ends this process now. Waiting on would only hold the shutdown up.
+        await sleep(REBOOT_LIMIT, undefined, signal === undefined ? {} : { signal });
+        throw new AgentError('deploy-failed', 'the system did not reboot when it was told to');
       }
       await rm(bootedFile, { force: true });
       await checkpoint('reboot: off');

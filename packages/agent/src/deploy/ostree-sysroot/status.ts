@@ -6,6 +6,8 @@ export interface SysrootDeployment extends Deployment {
   os: string;
   /** Runs now; only known on the system itself. */
   booted: boolean;
+  /** Somebody asked libostree to keep it. */
+  pinned: boolean;
   /** Waits to be written into the boot order at shutdown. */
   staged: boolean;
 }
@@ -19,13 +21,18 @@ export function parseStatus(text: string): SysrootDeployment[] {
   const deployments: SysrootDeployment[] = [];
   for (const line of text.split('\n')) {
     const match = /^([* ]) (\S+) ([0-9a-f]{64})\.(\d+)((?: \([^)]*\))*)\s*$/.exec(line);
-    if (match === null) continue;
+    const last = deployments.at(-1);
+    if (match === null) {
+      if (last !== undefined && /^\s+Pinned: yes/.test(line)) last.pinned = true;
+      continue;
+    }
     deployments.push({
       index: deployments.length,
       booted: match[1] === '*',
       os: match[2] ?? '',
       commit: match[3] ?? '',
       serial: Number(match[4]),
+      pinned: (match[5] ?? '').includes('(pinned)'),
       staged: (match[5] ?? '').includes('(staged)'),
     });
   }

@@ -161,7 +161,7 @@ async function pullCommit(layout: Layout, remote: Remote, commit: string, o: Pul
     onProgress: (progress) => o.onProgress?.({ objects: progress.objects, bytes: progress.bytes }),
   });
   const { tree } = await readCommit(repo, commit);
-  const whole = await downloadSize(repo, null, tree);
+  const whole = downloadSize(repo, null, tree);
   return {
     objects: stats.metadataFetched + stats.contentFetched,
     bytes: stats.bytesTransferred,
