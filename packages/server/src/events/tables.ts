@@ -1,5 +1,3 @@
-import type { Selectable } from 'kysely';
-
 export interface EventTable {
   /** Grows by one in commit order (see `database/counter.ts`), so a reader that saw N never misses an id below N. */
   id: number;
@@ -19,5 +17,3 @@ export interface EventTables {
   events: EventTable;
   counters: CounterTable;
 }
-
-export type EventRow = Selectable<EventTable>;

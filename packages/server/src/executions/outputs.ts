@@ -8,7 +8,7 @@ import type { ExecutionSpec, StoredOutputs } from './spec.ts';
 export const PROVENANCE = 'treeline.provenance';
 
 /** Ref of a result's output in the store. */
-export function resultRef(key: string, output: string): string {
+function resultRef(key: string, output: string): string {
   return `results/${key}/${output}`;
 }
 

@@ -19,7 +19,7 @@ export interface ReleaseWish {
 }
 
 /** The channel's newest release that is published or about to be. */
-export async function currentRelease(
+async function currentRelease(
   db: Queryable,
   { repository, channel }: { repository: string; channel: string },
 ): Promise<ReleaseRow | null> {

@@ -36,19 +36,19 @@ export function describeDatabases(name: string, tests: (fresh: NewDatabase) => v
 }
 
 /** Folder of initdb and postgres; Debian keeps them off the PATH. */
-export function postgresFolder(): string | null {
+function postgresFolder(): string | null {
   const debian = '/usr/lib/postgresql';
   const versions = existsSync(debian) ? readdirSync(debian).sort((a, b) => Number(b) - Number(a)) : [];
   const folders = [...versions.map((version) => join(debian, version, 'bin')), ...(process.env.PATH ?? '').split(':')];
   return folders.find((folder) => ['initdb', 'postgres'].every((file) => existsSync(join(folder, file)))) ?? null;
 }
 
-export interface PostgresServer {
+interface PostgresServer {
   fresh: NewDatabase;
   stop(): Promise<void>;
 }
 
-export async function startPostgres(bin: string): Promise<PostgresServer> {
+async function startPostgres(bin: string): Promise<PostgresServer> {
   const folder = mkdtempSync(join(tmpdir(), 'treeline-postgres-'));
   // PostgreSQL refuses to run as root; Debian's package makes this user.
   const asRoot = userInfo().uid === 0;
