@@ -11,7 +11,7 @@ export { type Commit, type Metadata, metadataValue } from './formats/commit.ts';
 export type { DirMeta } from './formats/dirmeta.ts';
 export type { DirTree } from './formats/dirtree.ts';
 export type { FileHeader } from './formats/file.ts';
-export { type Checksum, isChecksum, type ObjectType, type Tree } from './formats/object-name.ts';
+export { type Checksum, compareNames, isChecksum, type ObjectType, type Tree } from './formats/object-name.ts';
 export { decodeSummary, encodeSummary, type Summary, type SummaryRef } from './formats/summary.ts';
 export { syncFolder, writeFileDurably } from './fs/durable.ts';
 export { type DamagedObject, type FsckOptions, type FsckReport, fsck } from './fsck/fsck.ts';

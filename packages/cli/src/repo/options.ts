@@ -26,7 +26,7 @@ export class UsageError extends Error {
 }
 
 /** Options that every verb takes. */
-export const commonOptions: Record<string, OptionSpec> = {
+const commonOptions: Record<string, OptionSpec> = {
   repo: {
     type: 'string',
     argument: 'PATH',

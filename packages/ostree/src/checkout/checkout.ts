@@ -73,7 +73,7 @@ class CheckoutJob {
   readonly #folders: { path: string; meta: DirMeta }[] = [];
   readonly #running = new Set<Promise<void>>();
   #batch: FileToCheckOut[] = [];
-  #failure: unknown;
+  #failure: Error | undefined;
 
   constructor(repo: Repo, target: CheckoutTarget, options: CheckoutOptions) {
     this.reader = treeReader(repo);
@@ -139,7 +139,7 @@ class CheckoutJob {
         this.#stats.bytes += bytes;
         this.#options.onProgress?.(this.#stats);
       },
-      (error: unknown) => {
+      (error: Error) => {
         this.#failure ??= error;
       },
     );

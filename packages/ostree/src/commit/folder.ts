@@ -60,7 +60,7 @@ class Walk {
   #batch: { file: FileToStore; stats: Stats; tree: DirTree; name: string }[] = [];
   #batchBytes = 0;
   #running = new Set<Promise<void>>();
-  #failure: unknown;
+  #failure: Error | undefined;
   #files = 0;
   #bytes = 0;
   readonly #metas = new Map<string, Checksum>();
@@ -158,7 +158,7 @@ class Walk {
           this.#progress(file.size);
         }
       },
-      (error: unknown) => {
+      (error: Error) => {
         this.#failure ??= error;
       },
     );

@@ -115,7 +115,7 @@ export function downloadSize(repo: Repo, have: Tree | null, want: Tree): Downloa
 }
 
 /** The names, `<checksum>.<type>`, of all objects of a tree. */
-export function reachable(reader: TreeReader, tree: Tree): Set<string> {
+function reachable(reader: TreeReader, tree: Tree): Set<string> {
   const names = new Set<string>();
   const queue = [tree];
   for (let at = queue.pop(); at; at = queue.pop()) {

@@ -1,6 +1,6 @@
 import { OstreeError } from '../errors.ts';
 import { decode } from '../gvariant/decode.ts';
-import { encode, type Value, type Variant } from '../gvariant/encode.ts';
+import { encode, type Variant } from '../gvariant/encode.ts';
 import { type Checksum, checksumFromBytes, checksumToBytes, type Tree } from './object-name.ts';
 
 /** Metadata of a commit, in stored order: the order is part of the commit's checksum. */
@@ -21,7 +21,7 @@ const FORMAT = '(a{sv}aya(say)sstayay)';
 
 export function encodeCommit(commit: Commit): Buffer {
   return encode(FORMAT, [
-    commit.metadata as unknown as Value,
+    commit.metadata,
     commit.parent === null ? Buffer.alloc(0) : checksumToBytes(commit.parent),
     [],
     commit.subject,

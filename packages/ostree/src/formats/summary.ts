@@ -32,7 +32,7 @@ export function encodeSummary({ refs, metadata }: Summary): Buffer {
     if (timestamp !== null) extra.push([TIMESTAMP, { type: 't', value: swap(BigInt(timestamp)) }]);
     return [name, [BigInt(size), checksumToBytes(commit), extra]];
   });
-  return encode(FORMAT, [list, metadata as unknown as Value]);
+  return encode(FORMAT, [list, metadata]);
 }
 
 /** Reads a summary. Throws `corrupt`. */

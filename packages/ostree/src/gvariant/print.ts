@@ -37,9 +37,9 @@ function print(type: GVariantType, value: Value, annotate: boolean): string {
 }
 
 function basic(letter: string, value: Value, annotate: boolean): string {
-  if (letter === 'b') return String(value);
+  if (letter === 'b') return value ? 'true' : 'false';
   if (letter === 'y') return `${annotate ? NAMES.y : ''}0x${(value as number).toString(16).padStart(2, '0')}`;
-  if (letter === 'd') return Number.isInteger(value) ? `${value as number}.0` : String(value);
+  if (letter === 'd') return Number.isInteger(value) ? `${value as number}.0` : `${value as number}`;
   return `${annotate ? (NAMES[letter] ?? '') : ''}${value as number | bigint}`;
 }
 

@@ -51,24 +51,24 @@ export async function receiveFile(
   const spool = new Spool(tx, checksum, count);
   try {
     if (resume) await spool.open();
-    for (;;) {
-      const resumed = (spool.partial?.size ?? 0) > 0;
-      const received = await source.get(
-        `objects/${loosePath(checksum, 'filez')}`,
-        (reply) => spool.receive(reply),
-        () => spool.range(),
-      );
-      if (received === null || 'data' in received) return received;
+    for (let attempt = 0; ; attempt++) {
       try {
-        await store(() => tx.importFilezFile(checksum, spool.partial!.path));
-        forgetPartial(spool.partial!);
+        const received = await source.get(
+          `objects/${loosePath(checksum, 'filez')}`,
+          (reply) => spool.receive(reply),
+          () => spool.range(),
+        );
+        if (received && 'stored' in received) {
+          await store(() => tx.importFilezFile(checksum, spool.partial!.path));
+          forgetPartial(spool.partial!);
+        }
         return received;
       } catch (error) {
-        forgetPartial(spool.partial!);
-        // Two halves of different downloads: not necessarily what the remote has.
-        if (!resumed || !(error instanceof OstreeError) || error.code !== 'corrupt') throw error;
+        if (!(error instanceof OstreeError) || error.code !== 'corrupt') throw error;
+        if (spool.partial) forgetPartial(spool.partial);
+        // Two halves of different downloads are not necessarily what the remote has: once more, in one piece.
+        if (!spool.resumed || attempt > 0) throw error;
         await spool.close();
-        await spool.open();
       }
     }
   } finally {
@@ -78,6 +78,8 @@ export async function receiveFile(
 
 class Spool {
   partial: Partial | undefined;
+  /** What is in the file came from more than one answer. */
+  resumed = false;
   readonly #tx: Transaction;
   readonly #checksum: Checksum;
   readonly #count: (bytes: number) => void;
@@ -103,6 +105,7 @@ class Spool {
   async close(): Promise<void> {
     await this.partial?.handle.close();
     this.partial = undefined;
+    this.resumed = false;
   }
 
   range(): Record<string, string> | undefined {
@@ -114,11 +117,13 @@ class Spool {
   async receive(reply: Reply): Promise<ReceivedFile> {
     const { partial } = this;
     if (reply.status === 416) {
+      this.resumed = true;
       reply.body.resume();
       if (partial && reply.headers['content-range'] === `bytes */${partial.size}`) return { stored: true };
       if (partial) await restartPartial(partial);
       throw new TransientError(`${reply.what}: the server cannot send the rest`);
     }
+    this.resumed = reply.status !== 200 && (this.partial?.size ?? 0) > 0;
     if (partial && partial.size > 0) {
       const whole = /^bytes (\d+)-/.exec(reply.headers['content-range'] ?? '');
       if (reply.status === 206 && Number(whole?.[1]) === partial.size) await this.#readLimit(partial);

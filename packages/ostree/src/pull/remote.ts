@@ -1,7 +1,7 @@
 import { OstreeError } from '../errors.ts';
 import { parseKeyFile } from '../formats/keyfile.ts';
-import { type Checksum, checksumFromBytes, isChecksum } from '../formats/object-name.ts';
-import { decode } from '../gvariant/decode.ts';
+import { type Checksum, isChecksum } from '../formats/object-name.ts';
+import { decodeSummary } from '../formats/summary.ts';
 import { MAX_METADATA_BYTES } from '../repo/objects.ts';
 import { isRefName } from '../repo/refs.ts';
 import type { HttpSource } from './http.ts';
@@ -9,9 +9,6 @@ import type { HttpSource } from './http.ts';
 /** A config, and a ref's file, are a few lines. */
 const MAX_CONFIG_BYTES = 1024 * 1024;
 const MAX_REF_BYTES = 1024;
-
-/** `OSTREE_SUMMARY_GVARIANT_FORMAT`: refs with commit size, commit and metadata; then metadata of the repository. */
-const SUMMARY_FORMAT = '(a(s(taya{sv}))a{sv})';
 
 /**
  * Checks that what answers is an archive repository, as far as it says. A missing config is tolerated: static
@@ -39,11 +36,8 @@ export async function assertArchive(source: HttpSource): Promise<void> {
 export async function readSummaryRefs(source: HttpSource): Promise<Map<string, Checksum> | null> {
   const data = await source.bytes('summary', MAX_METADATA_BYTES);
   if (!data) return null;
-  const what = `${source.base}summary`;
-  const [refs] = decode(SUMMARY_FORMAT, data, { object: what }) as unknown as [
-    [string, [bigint, Uint8Array, unknown]][],
-  ];
-  return new Map(refs.map(([name, [, checksum]]) => [name, checksumFromBytes(checksum, what)]));
+  const { refs } = decodeSummary(data, `${source.base}summary`);
+  return new Map([...refs].map(([name, { commit }]) => [name, commit]));
 }
 
 /**

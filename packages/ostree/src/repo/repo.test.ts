@@ -14,6 +14,12 @@ import { listRefs, readRef, resolveRev, setRef } from './refs.ts';
 import { createRepo, openRepo, type Repo } from './repo.ts';
 import { withTransaction } from './transaction.ts';
 
+function objectFiles(repo: Repo): string[] {
+  return readdirSync(join(repo.path, 'objects'), { recursive: true, encoding: 'utf8' }).toSorted((a, b) =>
+    a < b ? -1 : 1,
+  );
+}
+
 async function repoWithCommits(t: TestContext, count: number): Promise<{ repo: Repo; commits: string[] }> {
   const repo = await createRepo(join(scratchFolder(t), 'repo'));
   const commits: string[] = [];
@@ -105,7 +111,7 @@ test('damaged and missing objects are named', async (t) => {
 
 test('a transaction that fails leaves nothing, whatever it had written', async (t) => {
   const { repo } = await repoWithCommits(t, 1);
-  const before = readdirSync(join(repo.path, 'objects'), { recursive: true }).sort();
+  const before = objectFiles(repo);
   await assert.rejects(
     withTransaction(repo, async (tx) => {
       await tx.writeFile({ uid: 0, gid: 0, mode: 0o100644, symlinkTarget: '', xattrs: [] }, Buffer.from('x'));
@@ -114,7 +120,7 @@ test('a transaction that fails leaves nothing, whatever it had written', async (
     }),
     RangeError,
   );
-  assert.deepEqual(readdirSync(join(repo.path, 'objects'), { recursive: true }).sort(), before);
+  assert.deepEqual(objectFiles(repo), before);
   assert.deepEqual(readdirSync(join(repo.path, 'tmp')), ['cache']);
   assert.equal(await readRef(repo, 'new'), null);
 });

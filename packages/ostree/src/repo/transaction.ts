@@ -23,7 +23,7 @@ import { encodeFilezHeader, type FileHeader } from '../formats/file.ts';
 import { S_IFDIR, S_IFREG } from '../formats/mode.ts';
 import { type Checksum, loosePath, type ObjectType, type Tree } from '../formats/object-name.ts';
 import { hasSyncFilesystem, syncFilesystem, tryHold } from '../fs/syscalls.ts';
-import { encode, type Value } from '../gvariant/encode.ts';
+import { encode } from '../gvariant/encode.ts';
 import type { CopyOptions } from '../work/copy-object.ts';
 import { pool } from '../work/pool.ts';
 import {
@@ -183,7 +183,7 @@ export class Transaction {
 
   /** Sets the detached metadata of a commit, replacing what there was. */
   writeDetachedMetadata(commit: Checksum, metadata: Metadata): void {
-    const data = encode('a{sv}', metadata as unknown as Value);
+    const data = encode('a{sv}', metadata);
     writeFileSync(join(this.#target.staging, `${commit}.commitmeta`), data, { mode: 0o644 });
     this.#staged.add(`${commit}.commitmeta`);
   }

@@ -88,9 +88,13 @@ const INLINE_BYTES = 2 * 1024 * 1024;
 /** A worker gets its next task before it is done with the one before. */
 const PREFETCH = 2;
 
-function revive(error: PortableError): Error {
-  if (error.ostree) return new OstreeError(error.code as OstreeErrorCode, error.message, error as never);
-  return Object.assign(new OstreeError('io', error.message), { cause: { code: error.code } });
+function revive({ ostree, code, message, hint, offset, object }: PortableError): Error {
+  if (!ostree) return Object.assign(new OstreeError('io', message), { cause: { code } });
+  return new OstreeError(code as OstreeErrorCode, message, {
+    ...(hint === undefined ? {} : { hint }),
+    ...(offset === undefined ? {} : { offset }),
+    ...(object === undefined ? {} : { object }),
+  });
 }
 
 export const pool = new WorkPool();

@@ -1,4 +1,4 @@
-import { OstreeError, printValue, readCommit, readDetachedMetadata } from '@treeline/ostree';
+import { compareNames, OstreeError, printValue, readCommit, readDetachedMetadata } from '@treeline/ostree';
 import { formatCommit } from '../commit-text.ts';
 import { commitOf, openNamedRepo, type RepoVerb, required, say } from '../verb.ts';
 
@@ -31,7 +31,7 @@ export const show: RepoVerb = {
     const metadata = detached ? await readDetachedMetadata(repo, checksum) : commit.metadata;
     if (!metadata) throw new OstreeError('not-found', `No detached metadata for commit ${checksum}`);
     if (list) {
-      for (const [name] of [...metadata].sort()) say(name);
+      for (const name of metadata.map(([key]) => key).toSorted(compareNames)) say(name);
       return;
     }
     const value = metadata.find(([name]) => name === key)?.[1];

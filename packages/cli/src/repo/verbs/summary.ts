@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { decodeSummary, OstreeError, printValue, updateSummary, type Variant } from '@treeline/ostree';
+import { compareNames, decodeSummary, OstreeError, printValue, updateSummary, type Variant } from '@treeline/ostree';
 import { UsageError } from '../options.ts';
 import { keyValue, openNamedRepo, type RepoVerb, say } from '../verb.ts';
 
@@ -42,7 +42,7 @@ export const summary: RepoVerb = {
       });
     });
     const { refs, metadata } = decodeSummary(data);
-    if (list) for (const [name] of [...metadata].sort()) say(name);
+    if (list) for (const name of metadata.map(([key]) => key).toSorted(compareNames)) say(name);
     else if (key !== undefined) {
       const value = metadata.find(([name]) => name === key)?.[1];
       if (!value) throw new OstreeError('not-found', `No such metadata key '${key}'`);
