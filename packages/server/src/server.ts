@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -66,6 +67,8 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   undo.defer(unlockDatabase);
   const tokens = await openTokens(db, { admin: folder.adminToken, runner: folder.runnerToken });
   const closing = new AbortController();
+  // Every open stream and long poll listens to it.
+  setMaxListeners(0, closing.signal);
   const core: Core = {
     settings,
     db,

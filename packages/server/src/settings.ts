@@ -23,6 +23,8 @@ const Schema = z.strictObject({
   gatewayPort: Port,
   /** Names and addresses that devices reach the gateway by, for its certificate. Default: localhost and loopback. */
   gatewayNames: z.array(z.string().min(1)),
+  /** What a device that is not registered but has a valid certificate (it was removed, say) gets in as. */
+  unknownDevices: z.enum(['accept', 'pending', 'refuse']),
   /**
    * Allows `host` to be another address than loopback. The API speaks plain HTTP, so the admin token would cross the
    * network readable: put a TLS proxy in front.
@@ -68,6 +70,7 @@ function defaults(dataDir: string): Omit<Settings, 'dataDir'> {
     gatewayHost: '127.0.0.1',
     gatewayPort: 8421,
     gatewayNames: ['localhost', '127.0.0.1', '::1'],
+    unknownDevices: 'pending',
     allowRemote: false,
     pollSeconds: 5,
     gitTimeoutSeconds: 300,

@@ -63,7 +63,7 @@ export function createLogFiles(folder: string): LogFiles {
       wakeup(execution).notify();
     },
     wait: (execution, seen, signal) => wakeup(execution).past(seen, LOOK_AGAIN_MS, signal),
-    version: (execution) => wakeup(execution).version,
+    version: (execution) => wakeups.get(execution)?.version ?? 0,
     end(execution) {
       wakeups.get(execution)?.notify();
       wakeups.delete(execution);

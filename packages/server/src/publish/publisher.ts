@@ -20,6 +20,7 @@ export async function runPublisher(core: Core): Promise<void> {
         await publishOne(core, next);
       }
     } catch (error) {
+      if (core.signal.aborted) return;
       wait = AFTER_ERROR_MS;
       core.log.error({ err: error }, 'a release could not be published; it is tried again');
     }
@@ -72,7 +73,7 @@ async function publishOne(core: Core, release: ReleaseRow): Promise<void> {
  */
 async function moveChannel(core: Core, release: ReleaseRow): Promise<void> {
   const repo = await createRepo(join(core.folder.repos, release.repository), { mode: 'archive' });
-  await copyClosure(core.store, repo, [release.commit]);
+  await copyClosure(core.store, repo, [release.commit], { signal: core.signal });
   await withTransaction(repo, async (tx) => {
     tx.setRef(release.channel, release.commit);
   });

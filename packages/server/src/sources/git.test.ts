@@ -22,6 +22,8 @@ test('texts that git would take as an option or a command are no URLs', async (t
     'remote-helper::https://x',
     'https://user:password@host/x',
     'https://token@host/x',
+    '../app',
+    'app.git',
   ];
   for (const url of hostile) {
     assert.throws(() => checkUrl(url), { code: 'source-invalid' }, url);

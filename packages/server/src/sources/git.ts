@@ -31,6 +31,10 @@ export function checkUrl(url: string): void {
   if (scheme && !['file', 'https', 'http', 'ssh', 'git'].includes(scheme.toLowerCase())) {
     bad(`the git URL has the unknown scheme "${scheme}"`, kinds);
   }
+  if (!scheme && !url.startsWith('/') && !/^[^/]+:/.test(url)) {
+    // It would be relative to wherever the server happens to run.
+    bad(`the git URL "${url}" is a relative path`, kinds.replace('a path', 'an absolute path'));
+  }
   // The URL becomes part of every commit's provenance, published ones too.
   if (/^https?:\/\/[^/]*@/i.test(url)) {
     bad('the git URL holds a user name or password', 'Leave it out; give the server a git credential helper instead.');
