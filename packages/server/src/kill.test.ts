@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
@@ -35,7 +34,7 @@ async function startProcess(
 ): Promise<{ child: ChildProcess; api: TestServer }> {
   const child = fork(new URL('./testing/server-process.ts', import.meta.url).pathname, [JSON.stringify(settings)], {
     // Eleven processes that compile the same files each time would take most of the test's time.
-    env: { ...process.env, NODE_COMPILE_CACHE: join(tmpdir(), 'treeline-compile-cache') },
+    env: { ...process.env, NODE_COMPILE_CACHE: `${settings.dataDir}-compile-cache` },
   });
   t.after(() => child.kill('SIGKILL'));
   const first = await Promise.race([once(child, 'message'), once(child, 'exit')]);
