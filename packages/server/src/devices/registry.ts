@@ -1,17 +1,11 @@
 import type { Database, Queryable } from '../database/open.ts';
 import type { EventLog } from '../events/log.ts';
-import {
-  decideAdmission,
-  decideEnrolment,
-  decideOffer,
-  type Refusal,
-  releaseFailed,
-  type UnknownDevicePolicy,
-} from './decisions.ts';
-import { type ReceivedEvent, storableText } from './events.ts';
+import { decideAdmission, decideEnrolment, decideOffer, type Refusal, type UnknownDevicePolicy } from './decisions.ts';
+import { storableText } from './events.ts';
 import { channelHistory } from './history.ts';
-import type { DevicePatch, StateReport } from './schema.ts';
-import type { BadReleaseRow, DeviceEventRow, DeviceRow } from './tables.ts';
+import { createReporting, type Reporting } from './reporting.ts';
+import type { DevicePatch } from './schema.ts';
+import type { BadReleaseRow, DeviceRow } from './tables.ts';
 import { createToken, hashSecret, type MadeToken, type NewToken } from './tokens.ts';
 
 /** Where the registry learns what a channel's release is. */
@@ -31,11 +25,9 @@ export interface CheckIn {
   commit?: string | undefined;
 }
 
-/** Events kept per device: what a person scrolls through. A hostile device cannot fill the disk with more. */
-const EVENTS_KEPT = 1000;
 const DEFAULT_REPOSITORY = 'public';
 
-export interface Registry {
+export interface Registry extends Reporting {
   createToken(o: NewToken): Promise<MadeToken>;
   /** Lets a device in by the secret of an enrolment token. */
   enrol(o: {
@@ -48,18 +40,12 @@ export interface Registry {
   admit(o: { id: string; publicKey: string; policy: UnknownDevicePolicy }): Promise<Refusal | { device: DeviceRow }>;
   /** Notes that the device was here, and what it runs. */
   checkIn(id: string, seen: CheckIn): Promise<void>;
-  report(id: string, report: StateReport): Promise<void>;
-  /** Stores events that are new; returns how many were. */
-  addEvents(id: string, events: readonly ReceivedEvent[]): Promise<number>;
-  putInventory(id: string, kind: string, body: string): Promise<void>;
   /** Commit that the device should run from a channel, or null. */
   offer(device: DeviceRow, channel: string): Promise<string | null>;
   noteOffer(id: string, commit: string): Promise<void>;
   list(): Promise<DeviceRow[]>;
   get(id: string): Promise<DeviceRow | null>;
   badReleases(id?: string): Promise<BadReleaseRow[]>;
-  recentEvents(id: string, limit: number): Promise<DeviceEventRow[]>;
-  inventory(id: string): Promise<Record<string, string>>;
   patch(id: string, patch: DevicePatch): Promise<boolean>;
   remove(id: string): Promise<boolean>;
 }
@@ -76,6 +62,7 @@ export function createRegistry({ db, events, releases, now = Date.now }: Registr
   };
 
   return {
+    ...createReporting({ db, events, now }),
     createToken: (o) => createToken(db, o, now()),
 
     enrol: (o) =>
@@ -145,81 +132,6 @@ export function createRegistry({ db, events, releases, now = Date.now }: Registr
       });
     },
 
-    async report(id, report) {
-      const reason = report.reason == null ? null : storableText(report.reason);
-      const bad = releaseFailed(report);
-      await db.transaction().execute(async (trx) => {
-        const before = await find(trx, id);
-        await write(trx, id, {
-          state: report.state,
-          reason,
-          release: report.release ?? null,
-          rolled_back_from: report.from ?? null,
-          last_seen: now(),
-        });
-        if (bad !== null) {
-          await trx
-            .insertInto('device_bad_releases')
-            .values({ device_id: id, commit: bad, reason, at: now() })
-            .onConflict((conflict) => conflict.columns(['device_id', 'commit']).doNothing())
-            .execute();
-        }
-        // Polling devices say "checking" and "idle" for ever; only news is worth an event.
-        const news = before?.state !== report.state || before.release !== (report.release ?? null);
-        if (news && report.state !== 'checking') {
-          const data = { device: id, state: report.state, release: report.release, from: report.from, reason };
-          await events.append('device.state', data, trx);
-        }
-      });
-    },
-
-    async addEvents(id, received) {
-      if (received.length === 0) return 0;
-      return db.transaction().execute(async (trx) => {
-        const last = await trx
-          .selectFrom('device_events')
-          .select((eb) => eb.fn.max('position').as('position'))
-          .where('device_id', '=', id)
-          .executeTakeFirst();
-        let position = last?.position ?? 0;
-        const before = position;
-        for (const event of received) {
-          const result = await trx
-            .insertInto('device_events')
-            .values({
-              device_id: id,
-              id: event.id,
-              type: event.type,
-              device_time: event.deviceTime,
-              received_at: now(),
-              position: position + 1,
-              correlation_id: event.correlationId,
-              target: event.target,
-              success: event.success === null ? null : Number(event.success),
-              details: event.details,
-            })
-            .onConflict((conflict) => conflict.columns(['device_id', 'id']).doNothing())
-            .executeTakeFirst();
-          if (Number(result.numInsertedOrUpdatedRows ?? 0) > 0) position += 1;
-        }
-        await trx
-          .deleteFrom('device_events')
-          .where('device_id', '=', id)
-          .where('position', '<=', position - EVENTS_KEPT)
-          .execute();
-        return position - before;
-      });
-    },
-
-    async putInventory(id, kind, body) {
-      const row = { device_id: id, kind, body: body.replaceAll('\0', '\uFFFD'), updated_at: now() };
-      await db
-        .insertInto('device_inventory')
-        .values(row)
-        .onConflict((conflict) => conflict.columns(['device_id', 'kind']).doUpdateSet(row))
-        .execute();
-    },
-
     async offer(device, channel) {
       const current = await releases.current(device.repository, channel);
       const bad = new Set((await badOf(db, device.id)).map((row) => row.commit));
@@ -236,24 +148,6 @@ export function createRegistry({ db, events, releases, now = Date.now }: Registr
     get: async (id) => (await find(db, id)) ?? null,
     badReleases: (id) =>
       id === undefined ? db.selectFrom('device_bad_releases').selectAll().orderBy('at').execute() : badOf(db, id),
-    recentEvents: (id, limit) =>
-      db
-        .selectFrom('device_events')
-        .selectAll()
-        .where('device_id', '=', id)
-        .orderBy('position', 'desc')
-        .limit(limit)
-        .execute(),
-    async inventory(id) {
-      const rows = await db
-        .selectFrom('device_inventory')
-        .select(['kind', 'body'])
-        .where('device_id', '=', id)
-        .orderBy('kind')
-        .execute();
-      return Object.fromEntries(rows.map((row) => [row.kind, row.body]));
-    },
-
     patch: (id, patch) =>
       db.transaction().execute(async (trx) => {
         if ((await find(trx, id)) === undefined) return false;

@@ -24,9 +24,9 @@ export interface GatewayDeps {
     /** 0 = any free one. */
     gatewayPort: number;
     gatewayNames: readonly string[];
+    /** What to do with an unknown device that has a valid certificate (it was removed, say). Default `pending`. */
+    unknownDevices?: UnknownDevicePolicy;
   };
-  /** What to do with an unknown device that has a valid certificate (it was removed, say). Default `pending`. */
-  unknownDevices?: UnknownDevicePolicy;
 }
 
 export interface Gateway {
@@ -94,7 +94,7 @@ function createHandler(deps: GatewayDeps): (req: IncomingMessage, res: ServerRes
   const peerOf = createPeerReader(deps.authority);
   const content = createContent(deps);
   const isNews = createCheckInFilter();
-  const policy = deps.unknownDevices ?? 'pending';
+  const policy = deps.settings.unknownDevices ?? 'pending';
 
   const dispatch = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     // Not decoded as a whole: a raw "+" in a delta's path must stay one.

@@ -86,7 +86,7 @@ test('for plain files it is the three-way merge in which local changes win', asy
   const files = fc.dictionary(fc.constantFrom('a', 'b', 'd/c', 'd/e', 'f/g/h'), text, { noNullPrototype: true });
   // No folder ever goes as a whole: that is a change of its own, tested above.
   const kept = { 'd/kept': '1', 'f/kept': '1', 'f/g/kept': '1' };
-  const inKept = files.map((some) => ({ ...some, ...kept }));
+  const inKept: fc.Arbitrary<Files> = files.map((some) => ({ ...some, ...kept }));
   await fc.assert(
     fc.asyncProperty(inKept, inKept, inKept, async (oldShipped, current, shipped) => {
       const expected: Files = { ...shipped };

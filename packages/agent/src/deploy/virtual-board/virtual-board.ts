@@ -1,4 +1,4 @@
-import { lstat, mkdir, readdir, rename } from 'node:fs/promises';
+import { lstat, mkdir, readdir, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkout, createRepo, downloadSize, OstreeError, pull, readCommit, syncFolder } from '@treeline/ostree';
 import { AgentError, systemCode } from '../../errors.ts';
@@ -162,11 +162,12 @@ async function pullCommit(layout: Layout, remote: Remote, commit: string, o: Pul
   });
   const { tree } = await readCommit(repo, commit);
   const whole = downloadSize(repo, null, tree);
+  const itself = await stat(join(layout.repo, 'objects', commit.slice(0, 2), `${commit.slice(2)}.commit`));
   return {
     objects: stats.metadataFetched + stats.contentFetched,
     bytes: stats.bytesTransferred,
-    totalObjects: whole.totalObjects,
-    totalBytes: whole.totalBytes,
+    totalObjects: whole.totalObjects + 1,
+    totalBytes: whole.totalBytes + itself.size,
   };
 }
 
