@@ -88,7 +88,7 @@ function parseTokens(reader: Reader, text: string, positionOf: (offset: number) 
 }
 
 function explain(error: YAMLError): { message: string; hint?: string } {
-  const message = shorten(`not valid YAML: ${error.message}`.replace(/; please use .*$/, ''));
+  const message = shorten(`not valid YAML: ${error.message}`.replace(/; please use .*$/, ''), 160);
   const hint = hints[error.code];
   return hint ? { message, hint } : { message };
 }

@@ -140,7 +140,7 @@ export function describe(value: Value): string {
 }
 
 /** For messages: a file may hold anything, of any length. */
-export function shorten(text: string): string {
+export function shorten(text: string, length = 60): string {
   const line = text.replace(/\s+/g, ' ');
-  return line.length <= 60 ? line : `${line.slice(0, 59)}…`;
+  return line.length <= length ? line : `${line.slice(0, length - 1)}…`;
 }

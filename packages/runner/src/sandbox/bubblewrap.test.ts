@@ -204,8 +204,9 @@ test('a job that fills the disk is stopped, with the limit named', async () => {
   await using folder = await temporaryFolder();
   const one = 'dd if=/dev/zero of=/out/big bs=1M count=1000 2>/dev/null || true; sleep 30';
   const many = 'i=0; while :; do i=$((i+1)); head -c 1000000 /dev/zero > /tmp/f$i; done';
+  const empty = 'i=0; while :; do i=$((i+1)); : > /tmp/f$i; done';
   const ignored = 'trap "" XFSZ; dd if=/dev/zero of=/out/big bs=1M count=1000';
-  for (const command of [one, many, ignored]) {
+  for (const command of [one, many, empty, ignored]) {
     const { ending } = await runScript(sandbox, folder.path, command, { diskBytes: 10 * 1024 ** 2 });
     assert.equal(ending.kind === 'stopped' && ending.why, 'disk-full', command);
     assert.match(ending.kind === 'stopped' ? ending.message : '', /limit of 10M/);

@@ -6,6 +6,7 @@ import type { Readable, Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import { z } from 'zod';
 import { RunnerError } from '../errors.ts';
+import { sandboxAdvice } from './advice.ts';
 import type { BubblewrapPlan, Mount } from './arguments.ts';
 import { bubblewrapArguments, SANDBOX_UID } from './arguments.ts';
 import { readInside } from './inside.ts';
@@ -186,10 +187,14 @@ async function start(options: string[], job: SandboxJob): Promise<Started> {
     },
     exitCode: async (printed) => {
       await status.ended;
-      if (status.exitCode !== undefined) return { exitCode: status.exitCode };
-      const noShell = /^bwrap: execvp \/bin\/sh: (.*)$/m.exec(printed);
+      if (status.exitCode !== undefined) {
+        const { exitCode } = status;
+        const advice = exitCode === 0 ? null : sandboxAdvice(printed.last, job);
+        return { exitCode, ...(advice === null ? {} : { note: advice }) };
+      }
+      const noShell = /^bwrap: execvp \/bin\/sh: (.*)$/m.exec(printed.first);
       if (noShell) return { exitCode: 127, note: `the image's /bin/sh cannot be run: ${noShell[1]}` };
-      throw new RunnerError('sandbox-failed', `bubblewrap could not start the job: ${complaint(printed)}`);
+      throw new RunnerError('sandbox-failed', `bubblewrap could not start the job: ${complaint(printed.first)}`);
     },
   };
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Ending, Limits, RunOptions } from './sandbox.ts';
-import { diskUsage, formatSize, freeBytes, memoryUsage } from './usage.ts';
+import { diskUsage, formatSize, freeSpace, lostSpace, memoryUsage } from './usage.ts';
 
 /** The folders of a job that it may write to. */
 const WRITABLE = ['src', 'out', 'tmp'] as const;
@@ -23,9 +23,14 @@ export type Started = {
   pid: () => number | undefined;
   /** Ends all processes of the job, and resolves when none is left. Called always, also after a good end. */
   killAll: () => Promise<void>;
-  /** Exit status of the script, once `child` has ended; `printed`: the first output. Throws when the script never ran. */
-  exitCode: (printed: string) => Promise<{ exitCode: number; note?: string }>;
+  /** Exit status of the script, once `child` has ended. Throws when the script never ran. */
+  exitCode: (printed: Printed) => Promise<{ exitCode: number; note?: string }>;
 };
+
+/** The first and the last that a job printed, a few kilobytes of each. */
+export type Printed = { first: string; last: string };
+
+const PRINTED_CHARACTERS = 4096;
 
 type Stop = { why: Exclude<Ending, { kind: 'exited' }>['why']; message: string };
 
@@ -50,7 +55,7 @@ export async function supervise(
   o.signal.addEventListener('abort', onAbort, { once: true });
   if (o.signal.aborted) onAbort();
   const timer = setTimeout(
-    () => stop('timeout', `the job ran longer than its limit of ${formatSeconds(limits.timeoutSeconds)}`),
+    () => stop('timeout', timeoutMessage(limits.timeoutSeconds)),
     // The longest delay that a timer takes; a job of 24 days is ended by its author.
     Math.min(limits.timeoutSeconds * 1000, 2 ** 31 - 1),
   );
@@ -65,9 +70,11 @@ export async function supervise(
       child.once('exit', () => resolve());
       child.once('error', () => resolve());
     });
-    let printed = '';
+    const printed: Printed = { first: '', last: '' };
     const read = forward(started.output, (chunk) => {
-      if (printed.length < 4096) printed += Buffer.from(chunk).toString('utf8');
+      const text = Buffer.from(chunk).toString('utf8');
+      if (printed.first.length < PRINTED_CHARACTERS) printed.first += text;
+      printed.last = (printed.last + text).slice(-PRINTED_CHARACTERS);
       return o.onOutput(chunk);
     });
     await exited;
@@ -77,7 +84,8 @@ export async function supervise(
     await started.killAll();
     await Promise.all([read, watching]);
     const seconds = (performance.now() - begin) / 1000;
-    const last = await diskUsage(folders(o.dir));
+    const enough = o.baselineBytes + Math.max(limits.diskBytes, watch.peak);
+    const last = await diskUsage(folders(o.dir), { enough });
     const diskBytes = Math.max(watch.peak, last.bytes - o.baselineBytes, 0);
     if (watch.stop) return { kind: 'stopped', ...watch.stop, diskBytes, seconds };
 
@@ -87,7 +95,7 @@ export async function supervise(
     if (diskBytes > limits.diskBytes || last.longestFile >= limits.diskBytes) {
       return { kind: 'stopped', why: 'disk-full', message: diskMessage(limits.diskBytes), diskBytes, seconds };
     }
-    if (exitCode !== 0 && (await freeBytes(o.dir)) < RESERVED_BYTES) {
+    if (exitCode !== 0 && (await freeSpace(o.dir)).bytes < RESERVED_BYTES) {
       return { kind: 'stopped', why: 'no-space', message: noSpaceMessage(o.dir), diskBytes, seconds };
     }
     return { kind: 'exited', ...end, diskBytes, seconds };
@@ -117,15 +125,16 @@ async function watchDisk(
   stop: (why: Stop['why'], message: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  let seen = { at: performance.now(), free: await freeBytes(o.dir), used: 0, tookMs: 0 };
+  const enough = o.baselineBytes + o.limits.diskBytes;
+  let seen = { at: performance.now(), free: await freeSpace(o.dir), used: 0, tookMs: 0 };
   while (await pause(Math.max(POLL_MS, seen.tookMs * 4), signal)) {
-    const free = await freeBytes(o.dir);
-    if (free < RESERVED_BYTES) stop('no-space', noSpaceMessage(o.dir));
-    const lost = seen.free - free;
+    const free = await freeSpace(o.dir);
+    if (free.bytes < RESERVED_BYTES) stop('no-space', noSpaceMessage(o.dir));
+    const lost = lostSpace(seen.free, free);
     const now = performance.now();
     if (lost < (o.limits.diskBytes - seen.used) / 2 && now - seen.at < LONGEST_UNSEEN_MS) continue;
     try {
-      const { bytes, longestFile } = await diskUsage(folders(o.dir), signal);
+      const { bytes, longestFile } = await diskUsage(folders(o.dir), { signal, enough });
       const used = Math.max(bytes - o.baselineBytes, 0);
       watch.peak = Math.max(watch.peak, used);
       if (used > o.limits.diskBytes || longestFile >= o.limits.diskBytes)
@@ -147,7 +156,7 @@ async function watchMemory(
     const pid = started.pid();
     if (pid === undefined) continue;
     if ((await memoryUsage(pid, limit)) > limit) {
-      stop('memory', `the job used more memory than its limit of ${formatSize(limit)}`);
+      stop('memory', memoryMessage(limit));
     }
   }
 }
@@ -167,7 +176,15 @@ export function folders(dir: string): string[] {
 }
 
 function diskMessage(limit: number): string {
-  return `the job wrote more than its limit of ${formatSize(limit)} to the disk (/src, /out and /tmp together, and any one file); "disk:" in treeline.yaml raises it`;
+  return `the job wrote more than its limit of ${formatSize(limit)} to the disk (/src, /out and /tmp together, and any one file; an empty file counts as 4K); "disk:" in treeline.yaml raises it`;
+}
+
+function timeoutMessage(limit: number): string {
+  return `the job ran longer than its limit of ${formatSeconds(limit)}; "timeout:" in treeline.yaml raises it`;
+}
+
+function memoryMessage(limit: number): string {
+  return `the job used more memory than its limit of ${formatSize(limit)}; "memory:" of "runs-on:" in treeline.yaml raises it`;
 }
 
 function noSpaceMessage(dir: string): string {

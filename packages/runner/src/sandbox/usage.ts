@@ -2,20 +2,30 @@ import { lstat, readdir, readFile, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 
 export type DiskUsage = {
-  /** Space taken on the disk: blocks, not lengths; a file with several names counts once. */
+  /** Space taken on the disk: blocks, not lengths, and ENTRY_BYTES at least; a file with several names counts once. */
   bytes: number;
   /** Length of the longest file. */
   longestFile: number;
 };
 
-/** Space below some folders. What vanishes or cannot be read while looking is left out: the job may be running. */
-export async function diskUsage(folders: string[], signal?: AbortSignal): Promise<DiskUsage> {
+/** What an empty file or a symlink counts: it takes no blocks, but one of the file system's limited number of inodes. */
+const ENTRY_BYTES = 4096;
+
+/**
+ * Space below some folders. What vanishes or cannot be read while looking is left out: the job may be
+ * running. `enough`: more than this many bytes need not be counted.
+ */
+export async function diskUsage(
+  folders: string[],
+  { signal, enough = Number.POSITIVE_INFINITY }: { signal?: AbortSignal; enough?: number } = {},
+): Promise<DiskUsage> {
   const usage = { bytes: 0, longestFile: 0 };
   const seen = new Set<string>();
   const visit = async (folder: string): Promise<void> => {
     signal?.throwIfAborted();
     const entries = await orNull(readdir(folder, { withFileTypes: true }));
     for (const entry of entries ?? []) {
+      if (usage.bytes > enough) return;
       const path = join(folder, entry.name);
       const stats = await orNull(lstat(path));
       if (!stats) continue;
@@ -24,7 +34,7 @@ export async function diskUsage(folders: string[], signal?: AbortSignal): Promis
         if (seen.has(identity)) continue;
         seen.add(identity);
       }
-      usage.bytes += stats.blocks * 512;
+      usage.bytes += Math.max(stats.blocks * 512, ENTRY_BYTES);
       if (stats.isFile()) usage.longestFile = Math.max(usage.longestFile, stats.size);
       if (stats.isDirectory()) await visit(path);
     }
@@ -33,10 +43,17 @@ export async function diskUsage(folders: string[], signal?: AbortSignal): Promis
   return usage;
 }
 
+export type FreeSpace = { bytes: number; inodes: number };
+
 /** Free space of the file system that a folder is on, for this user. */
-export async function freeBytes(folder: string): Promise<number> {
+export async function freeSpace(folder: string): Promise<FreeSpace> {
   const stats = await statfs(folder);
-  return stats.bavail * stats.bsize;
+  return { bytes: stats.bavail * stats.bsize, inodes: stats.ffree };
+}
+
+/** How much of the free space went, in bytes as `diskUsage` counts them. */
+export function lostSpace(before: FreeSpace, now: FreeSpace): number {
+  return Math.max(before.bytes - now.bytes, (before.inodes - now.inodes) * ENTRY_BYTES);
 }
 
 /**

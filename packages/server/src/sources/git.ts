@@ -143,7 +143,7 @@ function failure(
   const words = stderr
     .split('\n')
     .map((line) => line.replace(/^(fatal|error|remote): /, '').trim())
-    .filter((line) => line !== '')
+    .filter((line) => line !== '' && !BOILERPLATE.test(line))
     .slice(0, 4)
     .join('; ');
   return new ServerError('source-unreachable', `git ${verb} failed: ${words || 'it did not say why'}`, {
@@ -151,6 +151,10 @@ function failure(
     cause: why.cause ?? undefined,
   });
 }
+
+/** What git says after every failure of a transport, whatever it was. */
+const BOILERPLATE =
+  /^(Could not read from remote repository\.|Please make sure you have the correct access rights|and the repository exists\.)$/;
 
 function hintFor(words: string): string | undefined {
   if (/dubious ownership/.test(words)) {
@@ -163,5 +167,10 @@ function hintFor(words: string): string | undefined {
     return 'Check the URL: is there a git repository?';
   }
   if (/transport '.*' not allowed/.test(words)) return 'Use a path, or a file, http(s), ssh or git URL.';
+  if (
+    /Failed to connect|Could not resolve host|Connection (refused|timed out)|No route to host|unreachable/.test(words)
+  ) {
+    return 'Does that server answer, and from the machine that Treeline runs on? Check the URL and the network.';
+  }
   return undefined;
 }
