@@ -90,7 +90,7 @@ const HELD = '.held';
 const SYNCFS_OBJECTS = 32;
 
 /** Compressed pieces of a large file: long enough that restarting deflate costs nothing in size. */
-const PIECE_BYTES = 4 * 1024 * 1024;
+const PIECE_BYTES = 1024 * 1024;
 
 export class Transaction {
   readonly repo: Repo;

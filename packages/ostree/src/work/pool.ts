@@ -58,7 +58,9 @@ class WorkPool {
   }
 
   #start(): Member {
-    const worker = new Worker(new URL('./worker.ts', import.meta.url), { execArgv: [] });
+    // A small nursery: what a worker makes is garbage at once, and a large one would only be resident.
+    const resourceLimits = { maxYoungGenerationSizeMb: 8 };
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), { execArgv: [], resourceLimits });
     const member: Member = { worker, running: new Map() };
     this.#members.push(member);
     worker.on('message', (message: { id: number; result?: unknown; error?: PortableError }) => {

@@ -45,7 +45,7 @@ export interface StoredObject {
 }
 
 /** Up to here a file is read once, into memory, and hashed and compressed there. */
-export const WHOLE_FILE_BYTES = 8 * 1024 * 1024;
+export const WHOLE_FILE_BYTES = 1024 * 1024;
 const READ_BYTES = 1024 * 1024;
 
 export interface FileToStore {
@@ -83,9 +83,16 @@ export function storeFile(target: ObjectTarget, file: FileToStore): StoredObject
   }
 }
 
+/**
+ * Each worker reads file after file into this one buffer: with a new one for each, memory grows by hundreds of
+ * megabytes before anybody collects them. Its content is of use until the next call only.
+ */
+let scratch = Buffer.alloc(0);
+
 function readWhole(fd: number, size: number, path: string): Buffer {
   // One byte more than expected shows a file that grew.
-  const buffer = Buffer.allocUnsafe(size + 1);
+  if (scratch.length < size + 1) scratch = Buffer.allocUnsafeSlow(Math.min(2 * size + 65536, WHOLE_FILE_BYTES + 1));
+  const buffer = scratch.subarray(0, size + 1);
   let length = 0;
   for (;;) {
     const read = readSync(fd, buffer, length, buffer.length - length, null);
@@ -99,7 +106,8 @@ function readWhole(fd: number, size: number, path: string): Buffer {
 
 /** Feeds an open file to a hash, whatever its size, and checks that it has `size` bytes. */
 function hashFd(fd: number, hash: Hash, size: number, path: string): Checksum {
-  const buffer = Buffer.allocUnsafe(READ_BYTES);
+  if (scratch.length < READ_BYTES) scratch = Buffer.allocUnsafeSlow(READ_BYTES);
+  const buffer = scratch;
   let length = 0;
   for (;;) {
     const read = readSync(fd, buffer, 0, buffer.length, null);
@@ -125,7 +133,9 @@ export function storeBuffer(target: ObjectTarget, header: FileHeader, content: U
   if (target.mode === 'archive') {
     const head = encodeFilezHeader(header, size);
     const isLink = (header.mode & S_IFMT) === S_IFLNK;
-    const body = isLink ? new Uint8Array(0) : deflateRawSync(content, { level: target.level });
+    const body = isLink
+      ? new Uint8Array(0)
+      : deflateRawSync(content, { level: target.level, chunkSize: outputBytes(size) });
     stage(target, checksum, [head, body]);
     return { checksum, size, written: head.length + body.length };
   }
@@ -164,6 +174,11 @@ export function isStored(target: ObjectTarget, checksum: Checksum): boolean {
     isThere(join(target.objects, loosePath(checksum, extension)), target.mode) ||
     isThere(join(target.staging, `${checksum}.${extension}`), target.mode)
   );
+}
+
+/** Small content gets a buffer with room for all of its output (zlib's deflateBound), which need not be joined. */
+function outputBytes(input: number): number {
+  return Math.min(65536, Math.max(64, input + (input >> 12) + (input >> 14) + 32));
 }
 
 function stage(target: ObjectTarget, checksum: Checksum, parts: Uint8Array[], mode = 0o644): void {
@@ -232,6 +247,7 @@ export function deflatePiece(piece: Piece): Buffer {
   }
   return deflateRawSync(buffer.subarray(lead), {
     level: piece.level,
+    chunkSize: outputBytes(piece.length),
     finishFlush: piece.last ? Z_FINISH : Z_SYNC_FLUSH,
     ...(lead > 0 ? { dictionary: buffer.subarray(0, lead) } : {}),
   });
