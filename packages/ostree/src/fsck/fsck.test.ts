@@ -36,7 +36,7 @@ for (const mode of ['archive', 'bare-user-only'] as const) {
       [one, 'missing', '/etc/nothing', 1],
       [folder, 'corrupt', '/odd names', 2],
     ];
-    assert.deepEqual(found.sort(), expected.sort());
+    assert.deepEqual(found.map(String).sort(), expected.map(String).sort());
     assert.deepEqual(report.affectedCommits, [theirs.commit, next].sort());
   });
 }

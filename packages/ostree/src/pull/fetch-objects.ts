@@ -1,7 +1,7 @@
 import { OstreeError } from '../errors.ts';
 import type { DirTree } from '../formats/dirtree.ts';
 import { type Checksum, loosePath, type Tree } from '../formats/object-name.ts';
-import { MAX_METADATA_BYTES } from '../repo/objects.ts';
+import { hasObject, MAX_METADATA_BYTES } from '../repo/objects.ts';
 import type { Transaction } from '../repo/transaction.ts';
 import { type HttpSource, MAX_REQUESTS, readBody } from './http.ts';
 import { KnownFolders, readDirTreeSync } from './known-trees.ts';
@@ -85,7 +85,8 @@ export class ObjectFetcher {
     const key = type === 'file' ? checksum : `m${checksum}`;
     if (this.#seen.has(key)) return;
     this.#seen.add(key);
-    if (this.#tx.has(type, checksum)) return;
+    // What this pull has staged it has seen; only the repository is asked.
+    if (hasObject(this.#tx.repo, type, checksum)) return;
     this.#meter.objectsKnown++;
     (type === 'file' ? this.#files : this.#folders).push({ type, checksum });
   }

@@ -3,7 +3,7 @@ import { OstreeError } from '../errors.ts';
 import { decodeFilezHeader, MAX_HEADER_BYTES } from '../formats/file.ts';
 import { type Checksum, loosePath } from '../formats/object-name.ts';
 import type { Transaction } from '../repo/transaction.ts';
-import { type HttpSource, networkError, type Reply, TransientError } from './http.ts';
+import { type HttpSource, networkError, type Reply, readBody, TransientError } from './http.ts';
 import {
   forgetPartial,
   openPartial,
@@ -160,6 +160,11 @@ class Spool {
   async #body(reply: Reply): Promise<ReceivedFile> {
     const { partial } = this;
     const announced = Number(reply.headers['content-length'] ?? Number.NaN);
+    if (!partial && announced <= IN_MEMORY_BYTES) {
+      const data = await readBody(reply, announced);
+      this.#count(data.length);
+      return this.#small(data);
+    }
     let chunks: Buffer[] = [];
     let held = 0;
     let inFile = partial !== undefined && partial.size > 0;
@@ -215,16 +220,17 @@ class Spool {
       }
       throw systemError(error, reply);
     }
-    const data = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, held);
-    if (data.length >= 16 && data.readBigUInt64BE(8) > BigInt(INFLATE_IN_MEMORY_BYTES)) {
-      const target = this.partial ?? (await this.open());
-      await restartPartial(target);
-      chunks = [data];
-      held = data.length;
-      await write();
-      return { stored: true };
-    }
-    return { data };
+    return this.#small(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, held));
+  }
+
+  /** What is to be unpacked in memory stays there; what unpacks to very much goes to a file after all. */
+  async #small(data: Buffer): Promise<ReceivedFile> {
+    if (data.length < 16 || data.readBigUInt64BE(8) <= BigInt(INFLATE_IN_MEMORY_BYTES)) return { data };
+    const target = this.partial ?? (await this.open());
+    await restartPartial(target);
+    await target.handle.writeFile(data);
+    target.size = data.length;
+    return { stored: true };
   }
 }
 
