@@ -16,6 +16,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const folder = join(root, '.quickstart');
 const data = join(folder, 'data');
 const board = join(folder, 'board');
+const serverLog = join(folder, 'server.log');
 const treeline = new Treeline(data);
 const CHANNEL = 'robot/edge';
 
@@ -26,7 +27,9 @@ try {
   process.stdout.write(
     `\n${paint('red', 'The quickstart stopped:')} ${error instanceof Error ? error.message : String(error)}\n`,
   );
-  tell(`Logs: ${relative(root, join(data, 'logs'))}/   Run it again when the cause is mended: npm run quickstart`);
+  tell(
+    `Logs: ${relative(root, serverLog)}, ${relative(root, join(data, 'logs'))}/   Run it again when the cause is mended: npm run quickstart`,
+  );
   process.exitCode = 1;
 }
 
@@ -37,6 +40,7 @@ async function main(): Promise<void> {
 
   chapter('A server on this machine');
   const server = await startServer();
+  let finished = false;
   try {
     const repositories = await addProjects();
     await firstRelease();
@@ -44,8 +48,10 @@ async function main(): Promise<void> {
     await goodChange(repositories);
     await badModel(repositories);
     await difference();
+    finished = true;
   } finally {
-    if (!keep || process.exitCode) await stop(server);
+    if (keep && finished) server.unref();
+    else await stop(server);
   }
   next();
 }
@@ -54,39 +60,30 @@ type Server = ReturnType<Treeline['start']>;
 
 async function startServer(): Promise<Server> {
   const args = ['up', '--poll', '1', '--emulate', 'gpu,aarch64'];
-  let server = treeline.start(args);
+  let server = treeline.start(args, serverLog);
   command(`treeline ${args.join(' ')} --data ${relative(root, data)}`);
   let said = await answer(server);
-  if (said.failed && /in use|listens on/i.test(said.text)) {
+  if (server.exitCode !== null && /in use|listens on/i.test(said)) {
     tell('Its usual ports are taken: it takes free ones.');
-    server = treeline.start([...args, '--port', '0', '--gateway-port', '0']);
+    server = treeline.start([...args, '--port', '0', '--gateway-port', '0'], serverLog);
     said = await answer(server);
   }
-  if (said.failed) throw new Error(said.text);
-  quote(said.text.split('\n\n')[0]!);
-  server.stdout!.resume();
-  server.stderr!.resume();
+  if (server.exitCode !== null) throw new Error(said);
+  quote(said.split('\n\n')[0]!);
   process.once('SIGINT', () => void stop(server).then(() => process.exit(130)));
   process.once('SIGTERM', () => void stop(server).then(() => process.exit(143)));
   return server;
 }
 
-/** Waits until the server says that it is up, or ends. */
-async function answer(server: Server): Promise<{ failed: boolean; text: string }> {
-  let text = '';
-  const add = (chunk: Buffer) => {
-    text += chunk.toString();
-  };
-  server.stdout!.on('data', add);
-  server.stderr!.on('data', add);
+/** Waits until the server says that it is up, or ends. Returns what it said. */
+async function answer(server: Server): Promise<string> {
   for (let tries = 0; tries < 300; tries++) {
-    if (server.exitCode !== null) return { failed: true, text };
-    if (/Ctrl-C stops it/.test(text)) break;
     await sleep(100);
+    const said = readFileSync(serverLog, 'utf8');
+    if (server.exitCode !== null || said.includes('Ctrl-C stops it')) return said;
   }
-  server.stdout!.off('data', add);
-  server.stderr!.off('data', add);
-  return { failed: server.exitCode !== null || text === '', text };
+  await stop(server);
+  throw new Error(`the server does not come up:\n${readFileSync(serverLog, 'utf8')}`);
 }
 
 async function stop(server: Server): Promise<void> {
@@ -121,8 +118,9 @@ async function addProjects(): Promise<Map<string, Repository>> {
 
 async function firstRelease(): Promise<void> {
   chapter('Their pipelines run; every input and output is a commit in one store');
-  tell('This builds a tool image and a base system from Debian packages, tests the app, trains a');
-  tell('neural network, judges it, composes the system and tests that: about a minute.');
+  tell('A tool image and a base system are built from Debian packages, the app is');
+  tell('tested, a neural network is trained and judged, and all of it is composed');
+  tell('into a system, which is tested in its turn.');
   const run = await newestRun();
   await watch(run.id);
   const [release] = await releases();
@@ -166,7 +164,7 @@ async function pullWithOstree(url: string): Promise<string> {
 }
 
 async function firstBoard(): Promise<void> {
-  chapter('A virtual board: a folder that plays a device, updated by the real agent');
+  chapter('A virtual board: a folder that plays a device');
   const grant = await treeline.json<{ token: string }>('devices', 'enrol-token', '--channel', CHANNEL);
   command(`treeline devices enrol-token --channel ${CHANNEL}`);
   quote(`${grant.token.slice(0, 24)}…`);
@@ -202,7 +200,7 @@ async function goodChange(repositories: Map<string, Repository>): Promise<void> 
 }
 
 async function badModel(repositories: Map<string, Repository>): Promise<void> {
-  chapter('A bad model, good on paper: the board finds out, and goes back by itself');
+  chapter('A bad model, good on paper: the board goes back by itself');
   await push(repositories.get('model')!, 'bad-model');
   await boardUpdate(1);
   await treeline.show('devices');
@@ -271,7 +269,7 @@ async function watch(id: string): Promise<void> {
 function next(): void {
   const at = `--data ${relative(root, data)}`;
   chapter(`Done in ${elapsedSeconds().toFixed(0)} seconds. Five things to try next`);
-  if (keep) tell('The server goes on; `npm run quickstart` again stops it and starts afresh.');
+  if (keep) tell('The server goes on; another `npm run quickstart` stops it.');
   const commands = [
     ...(keep ? [] : [`npx treeline up ${at} &`]),
     `npx treeline status ${at}`,

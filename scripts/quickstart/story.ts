@@ -26,9 +26,26 @@ export function command(text: string): void {
   process.stdout.write(`       ${paint('cyan', `$ ${text}`)}\n`);
 }
 
-/** What a command printed. */
+/** Columns that a quoted line may take: what the terminal has, without the margin; as many as it likes when piped. */
+export const quoteWidth: number | undefined = terminal ? Math.max(40, process.stdout.columns - 10) : undefined;
+
+/** What a command printed, with a margin; at a terminal long lines go on below themselves. */
 export function quote(text: string): void {
-  for (const line of text.trimEnd().split('\n')) process.stdout.write(`       ${paint('dim', '│')} ${line}\n`);
+  for (const line of text.trimEnd().split('\n')) {
+    for (const part of wrap(line)) process.stdout.write(`       ${paint('dim', '│')} ${part}\n`);
+  }
+}
+
+function wrap(line: string): string[] {
+  const parts: string[] = [];
+  let rest = line;
+  while (quoteWidth !== undefined && rest.length > quoteWidth) {
+    const space = rest.lastIndexOf(' ', quoteWidth);
+    const end = space > quoteWidth / 2 ? space : quoteWidth;
+    parts.push(rest.slice(0, end));
+    rest = `    ${rest.slice(end).trimStart()}`;
+  }
+  return [...parts, rest];
 }
 
 /** Seconds since the quickstart began. */

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { command, quote } from './story.ts';
+import { command, quote, quoteWidth } from './story.ts';
 
 const bin = fileURLToPath(new URL('../../packages/cli/bin/treeline.js', import.meta.url));
 
@@ -12,8 +13,9 @@ export interface CommandResult {
 }
 
 /** Runs a program to its end. */
-export async function execute(program: string, args: string[], options: { cwd?: string } = {}): Promise<CommandResult> {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+export async function execute(program: string, args: string[]): Promise<CommandResult> {
+  const env = quoteWidth === undefined ? process.env : { ...process.env, COLUMNS: String(quoteWidth) };
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -34,9 +36,15 @@ export class Treeline {
     this.#data = data;
   }
 
-  /** Starts a verb that stays. */
-  start(args: string[]): ChildProcess {
-    return spawn(process.execPath, [bin, ...args, '--data', this.#data], { stdio: ['ignore', 'pipe', 'pipe'] });
+  /** Starts a verb that stays, in a process group of its own; what it says goes to a file, which outlives us. */
+  start(args: string[], log: string): ChildProcess {
+    const out = openSync(log, 'w');
+    try {
+      const options = { stdio: ['ignore' as const, out, out], detached: true };
+      return spawn(process.execPath, [bin, ...args, '--data', this.#data], options);
+    } finally {
+      closeSync(out);
+    }
   }
 
   /** Runs a verb quietly; what it prints is the result. */
