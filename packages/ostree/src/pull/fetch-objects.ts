@@ -21,7 +21,7 @@ type Job = FolderJob | { type: 'dirmeta' | 'file'; checksum: Checksum };
 const BATCH_FILES = 64;
 const BATCH_BYTES = 1024 * 1024;
 /** Received and not yet stored: what bounds memory when the network is faster than the disk. */
-const MAX_PENDING_BYTES = 48 * 1024 * 1024;
+const MAX_PENDING_BYTES = 24 * 1024 * 1024;
 /** With so many files to fetch, no more folders are read meanwhile. */
 const MANY_FILES = 20_000;
 /** What is staged becomes durable and visible after so much, so that an interruption loses little. */
@@ -187,7 +187,8 @@ export class ObjectFetcher {
     if (!received) throw missing(this.#source, checksum, 'filez');
     if ('stored' in received) {
       this.contentFetched++;
-      this.#unflushed += FLUSH_BYTES / 8;
+      this.bytesUnpacked += received.stored.size;
+      this.#unflushed += received.stored.written;
       this.#tick();
       return;
     }
@@ -219,12 +220,13 @@ export class ObjectFetcher {
     );
   }
 
-  async #store(bytes: number, work: () => Promise<unknown>): Promise<void> {
+  async #store<T>(bytes: number, work: () => Promise<T>): Promise<T> {
     while (this.#gate) await this.#gate.promise;
     this.#storing++;
     try {
-      await work();
+      const result = await work();
       this.#unflushed += bytes;
+      return result;
     } finally {
       this.#storing--;
       this.#pendingBytes -= bytes;

@@ -3,6 +3,7 @@ import { OstreeError } from '../errors.ts';
 import { decodeFilezHeader, MAX_HEADER_BYTES } from '../formats/file.ts';
 import { type Checksum, loosePath } from '../formats/object-name.ts';
 import type { Transaction } from '../repo/transaction.ts';
+import type { StoredObject } from '../work/store-file.ts';
 import { type HttpSource, networkError, type Reply, readBody, TransientError } from './http.ts';
 import {
   forgetPartial,
@@ -23,7 +24,10 @@ const SPACE_EVERY_BYTES = 64 * 1024 * 1024;
 const SPARE_BYTES = 32 * 1024 * 1024;
 
 /** What came: bytes to be checked and stored with others, or null when it has been stored already. */
-export type ReceivedFile = { data: Buffer } | { stored: true };
+export type ReceivedFile = { data: Buffer } | { stored: StoredObject };
+
+/** The same before a file is checked. */
+type Spooled = { data: Buffer } | { spooled: true };
 
 /**
  * Receives a content object: a small one into memory, a large one into a partial file from which it is checked
@@ -45,7 +49,7 @@ export async function receiveFile(
     resume: boolean;
     count: (bytes: number) => void;
     /** Runs the storing of a file, so that nothing is flushed meanwhile. */
-    store: (work: () => Promise<unknown>) => Promise<unknown>;
+    store: <T>(work: () => Promise<T>) => Promise<T>;
   },
 ): Promise<ReceivedFile | null> {
   const spool = new Spool(tx, checksum, count);
@@ -58,11 +62,10 @@ export async function receiveFile(
           (reply) => spool.receive(reply),
           () => spool.range(),
         );
-        if (received && 'stored' in received) {
-          await store(() => tx.importFilezFile(checksum, spool.partial!.path));
-          forgetPartial(spool.partial!);
-        }
-        return received;
+        if (received === null || 'data' in received) return received;
+        const stored = await store(() => tx.importFilezFile(checksum, spool.partial!.path));
+        forgetPartial(spool.partial!);
+        return { stored };
       } catch (error) {
         if (!(error instanceof OstreeError) || error.code !== 'corrupt') throw error;
         if (spool.partial) forgetPartial(spool.partial);
@@ -114,12 +117,12 @@ class Spool {
     return { range: `bytes=${size}-`, ...(validator === undefined ? {} : { 'if-range': validator }) };
   }
 
-  async receive(reply: Reply): Promise<ReceivedFile> {
+  async receive(reply: Reply): Promise<Spooled> {
     const { partial } = this;
     if (reply.status === 416) {
       this.resumed = true;
       reply.body.resume();
-      if (partial && reply.headers['content-range'] === `bytes */${partial.size}`) return { stored: true };
+      if (partial && reply.headers['content-range'] === `bytes */${partial.size}`) return { spooled: true };
       if (partial) await restartPartial(partial);
       throw new TransientError(`${reply.what}: the server cannot send the rest`);
     }
@@ -157,7 +160,7 @@ class Spool {
     });
   }
 
-  async #body(reply: Reply): Promise<ReceivedFile> {
+  async #body(reply: Reply): Promise<Spooled> {
     const { partial } = this;
     const announced = Number(reply.headers['content-length'] ?? Number.NaN);
     if (!partial && announced <= IN_MEMORY_BYTES) {
@@ -208,7 +211,7 @@ class Spool {
       if (inFile) {
         this.#assertWithinLimit(this.partial!.size + held);
         await write();
-        return { stored: true };
+        return { spooled: true };
       }
     } catch (error) {
       // What came before the connection broke is kept for the next try.
@@ -224,13 +227,13 @@ class Spool {
   }
 
   /** What is to be unpacked in memory stays there; what unpacks to very much goes to a file after all. */
-  async #small(data: Buffer): Promise<ReceivedFile> {
+  async #small(data: Buffer): Promise<Spooled> {
     if (data.length < 16 || data.readBigUInt64BE(8) <= BigInt(INFLATE_IN_MEMORY_BYTES)) return { data };
     const target = this.partial ?? (await this.open());
     await restartPartial(target);
     await target.handle.writeFile(data);
     target.size = data.length;
-    return { stored: true };
+    return { spooled: true };
   }
 }
 
