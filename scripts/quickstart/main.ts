@@ -70,8 +70,14 @@ async function startServer(): Promise<Server> {
   }
   if (server.exitCode !== null) throw new Error(said);
   quote(said.split('\n\n')[0]!);
-  process.once('SIGINT', () => void stop(server).then(() => process.exit(130)));
-  process.once('SIGTERM', () => void stop(server).then(() => process.exit(143)));
+  // It is in a process group of its own, so a Ctrl-C or a closed terminal reaches only us.
+  for (const [signal, code] of [
+    ['SIGHUP', 129],
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    process.once(signal, () => void stop(server).then(() => process.exit(code)));
+  }
   return server;
 }
 
