@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-const treelineBin = fileURLToPath(new URL('../../packages/cli/bin/treeline.js', import.meta.url));
+export const treelineBin = fileURLToPath(new URL('../../packages/cli/bin/treeline.js', import.meta.url));
 
 /** A `treeline up` of its own, which a test may kill and start again on the same data. */
 export class TreelineServer {

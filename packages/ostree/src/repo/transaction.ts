@@ -91,6 +91,8 @@ const SYNCFS_OBJECTS = 32;
 
 /** Compressed pieces of a large file: long enough that restarting deflate costs nothing in size. */
 const PIECE_BYTES = 1024 * 1024;
+/** Not a number for each core: a worker takes some 40 MB, and a file alone is to take less than 400. */
+const PIECES_AHEAD = 3;
 
 export class Transaction {
   readonly repo: Repo;
@@ -299,8 +301,8 @@ export class Transaction {
     const ahead: Promise<Uint8Array>[] = [];
     let offset = 0;
     for (;;) {
-      // Two pieces a core are under way at most: that, not the size of the file, is what is held in memory.
-      while (offset < size && ahead.length < 2 * pool.size) {
+      // What is under way, not the size of the file, is what is held in memory.
+      while (offset < size && ahead.length < PIECES_AHEAD) {
         const length = Math.min(PIECE_BYTES, size - offset);
         const piece = { path, offset, length, last: offset + length === size, level: this.#target.level };
         const promise = this.#run({ kind: 'deflate-piece', piece }, length);

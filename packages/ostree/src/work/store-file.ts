@@ -233,7 +233,8 @@ const Z_FINISH = 4;
 
 export function deflatePiece(piece: Piece): Buffer {
   const lead = Math.min(WINDOW_BYTES, piece.offset);
-  const buffer = Buffer.allocUnsafe(lead + piece.length);
+  if (scratch.length < lead + piece.length) scratch = Buffer.allocUnsafeSlow(lead + piece.length);
+  const buffer = scratch.subarray(0, lead + piece.length);
   const fd = openSync(piece.path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
     let length = 0;
