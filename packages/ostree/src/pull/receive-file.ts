@@ -15,7 +15,7 @@ import {
 } from './partial.ts';
 
 /** Beyond this an object is received into a file. More than any header, so that one is read by then. */
-export const IN_MEMORY_BYTES = MAX_HEADER_BYTES + 64 * 1024;
+const IN_MEMORY_BYTES = MAX_HEADER_BYTES + 64 * 1024;
 /** What may be inflated in memory; a small object can stand for a large file of zeros. */
 const INFLATE_IN_MEMORY_BYTES = 32 * 1024 * 1024;
 const WRITE_BYTES = 1024 * 1024;

@@ -33,7 +33,7 @@ export async function assertArchive(source: HttpSource): Promise<void> {
 }
 
 /** The refs that a remote lists in its summary, or null when it has none. */
-export async function readSummaryRefs(source: HttpSource): Promise<Map<string, Checksum> | null> {
+async function readSummaryRefs(source: HttpSource): Promise<Map<string, Checksum> | null> {
   const data = await source.bytes('summary', MAX_METADATA_BYTES);
   if (!data) return null;
   const { refs } = decodeSummary(data, `${source.base}summary`);

@@ -1,28 +1,14 @@
-import { hash, randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  createWriteStream,
-  fsyncSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { hash } from 'node:crypto';
+import { createWriteStream, lstatSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { systemCode } from '../errors.ts';
 import { type Commit, decodeCommit, encodeCommit, type Metadata } from '../formats/commit.ts';
 import { type DirMeta, decodeDirMeta, encodeDirMeta } from '../formats/dirmeta.ts';
 import { type DirTree, decodeDirTree, encodeDirTree } from '../formats/dirtree.ts';
 import { encodeFilezHeader, type FileHeader } from '../formats/file.ts';
 import { S_IFDIR, S_IFREG } from '../formats/mode.ts';
 import { type Checksum, loosePath, type ObjectType, type Tree } from '../formats/object-name.ts';
-import { hasSyncFilesystem, syncFilesystem, tryHold } from '../fs/syscalls.ts';
 import { encode } from '../gvariant/encode.ts';
 import type { CopyOptions } from '../work/copy-object.ts';
 import { pool } from '../work/pool.ts';
@@ -39,6 +25,7 @@ import { lockRepo } from './lock.ts';
 import { assertHash, hasObject, isThere } from './objects.ts';
 import { refPath, setRef } from './refs.ts';
 import { fileExtension, type Repo } from './repo.ts';
+import { openStaging, type Staging } from './staging.ts';
 
 export interface TransactionOptions {
   signal?: AbortSignal;
@@ -82,13 +69,6 @@ export async function withTransaction<T>(
   }
 }
 
-/** Staging folders are `tmp/treeline-<random>`; the process that works in one holds its `.held`. */
-const STAGING = /^treeline-[0-9a-f]{16}$/;
-const HELD = '.held';
-
-/** From this many objects on one syncfs is cheaper than an fsync each. */
-const SYNCFS_OBJECTS = 32;
-
 /** Compressed pieces of a large file: long enough that restarting deflate costs nothing in size. */
 const PIECE_BYTES = 1024 * 1024;
 /** Not a number for each core: a worker takes some 40 MB, and a file alone is to take less than 400. */
@@ -106,29 +86,24 @@ export class Transaction {
     contentBytesWritten: 0,
   };
   readonly #target: ObjectTarget;
-  readonly #held: number;
+  readonly #staging: Staging;
   readonly #refs = new Map<string, Checksum | null>();
   /** Metadata staged in this transaction. Content is looked up in the staging folder, where workers put it. */
   readonly #staged = new Set<string>();
   readonly #running = new Set<Promise<unknown>>();
   #temporaries = 0;
 
-  private constructor(repo: Repo, staging: string, held: number, signal: AbortSignal | undefined) {
+  private constructor(repo: Repo, staging: Staging, signal: AbortSignal | undefined) {
     this.repo = repo;
     this.signal = signal;
-    this.#held = held;
+    this.#staging = staging;
     const level = Number(repo.config.get('archive')?.get('zlib-level') ?? 6);
-    this.#target = { mode: repo.mode, objects: join(repo.path, 'objects'), staging, level };
+    this.#target = { mode: repo.mode, objects: join(repo.path, 'objects'), staging: staging.path, level };
   }
 
   /** @internal Use withTransaction. */
   static async begin(repo: Repo, signal?: AbortSignal): Promise<Transaction> {
-    await removeAbandoned(repo);
-    const staging = join(repo.path, 'tmp', `treeline-${randomBytes(8).toString('hex')}`);
-    await mkdir(staging, { recursive: true });
-    const held = openSync(join(staging, HELD), 'w');
-    tryHold(held);
-    return new Transaction(repo, staging, held, signal);
+    return new Transaction(repo, await openStaging(repo), signal);
   }
 
   /** The folder in which this transaction may make temporary files; they are gone when it ends. */
@@ -356,28 +331,7 @@ export class Transaction {
    * an interruption loses little. Nothing may be being written meanwhile.
    */
   async flush(): Promise<void> {
-    const names = (await readdir(this.#target.staging)).filter((name) => OBJECT_NAME.test(name));
-    if (names.length === 0) return;
-    const sync = this.repo.fsync;
-    const many = names.length >= SYNCFS_OBJECTS && hasSyncFilesystem();
-    if (sync) {
-      if (many) syncFilesystem(this.#held);
-      else for (const name of names) syncPath(join(this.#target.staging, name));
-    }
-    // What an object needs is in place before the object is.
-    names.sort((a, b) => RANK[extensionOf(a)]! - RANK[extensionOf(b)]!);
-    const folders = new Set<string>();
-    for (const name of names) {
-      const to = join(this.#target.objects, loosePath(name.slice(0, 64), extensionOf(name)));
-      const folder = join(this.#target.objects, name.slice(0, 2));
-      if (!folders.has(folder)) mkdirSync(folder, { recursive: true });
-      folders.add(folder);
-      renameSync(join(this.#target.staging, name), to);
-    }
-    if (sync) {
-      if (many) syncFilesystem(this.#held);
-      else for (const folder of [...folders, this.#target.objects]) syncPath(folder);
-    }
+    await this.#staging.release();
     this.#staged.clear();
   }
 
@@ -391,61 +345,18 @@ export class Transaction {
   /** @internal Use withTransaction. */
   async end(): Promise<void> {
     await Promise.allSettled(this.#running);
-    await rm(this.#target.staging, { recursive: true, force: true });
-    closeSync(this.#held);
+    await this.#staging.close();
   }
 }
 
 /** A small file costs about as much as this many bytes of a large one: opening, looking up, creating. */
 export const FILE_COST = 4096;
 
-const OBJECT_NAME = /^[0-9a-f]{64}\.(filez|file|dirmeta|dirtree|commitmeta|commit)$/;
-const RANK: Record<string, number> = { filez: 0, file: 0, dirmeta: 1, dirtree: 2, commitmeta: 3, commit: 4 };
-
-function extensionOf(name: string): string {
-  return name.slice(65);
-}
-
-function syncPath(path: string): void {
-  if (lstatSync(path).isSymbolicLink()) return; // lives in its folder's entry and inode; the folder is synced
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
 function assertUnchanged(path: string, before: import('node:fs').Stats): void {
   const after = statSync(path);
   if (after.size !== before.size || after.mtimeMs !== before.mtimeMs || after.ctimeMs !== before.ctimeMs) {
     throw changed(path);
   }
-}
-
-/** Removes staging folders whose process is gone (killed, or the machine went down). */
-async function removeAbandoned(repo: Repo): Promise<void> {
-  const folder = join(repo.path, 'tmp');
-  const names = await readdir(folder).catch(() => []);
-  for (const name of names) {
-    if (!STAGING.test(name)) continue;
-    let fd: number;
-    try {
-      fd = openSync(join(folder, name, HELD), 'r');
-    } catch (error) {
-      // No lock file: its owner is just making it, or just removing the folder. The next transaction will see.
-      if (systemCode(error) === 'ENOENT') await removeIfOld(join(folder, name));
-      continue;
-    }
-    const abandoned = tryHold(fd);
-    if (abandoned) await rm(join(folder, name), { recursive: true, force: true });
-    closeSync(fd);
-  }
-}
-
-async function removeIfOld(path: string): Promise<void> {
-  const stats = statSync(path, { throwIfNoEntry: false });
-  if (stats && Date.now() - stats.mtimeMs > 3_600_000) await rm(path, { recursive: true, force: true });
 }
 
 /** Regular file, root:root, 0644: for content that has no file to take attributes from. */

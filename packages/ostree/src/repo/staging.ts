@@ -1,0 +1,113 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, renameSync, statSync } from 'node:fs';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { systemCode } from '../errors.ts';
+import { loosePath } from '../formats/object-name.ts';
+import { hasSyncFilesystem, syncFilesystem, tryHold } from '../fs/syscalls.ts';
+import type { Repo } from './repo.ts';
+
+/** A folder of a repository in which objects wait, as `<checksum>.<extension>`, until all of them may be seen. */
+export interface Staging {
+  readonly path: string;
+  /** Makes the objects that wait durable and moves them into the repository. Nothing may be being written. */
+  release(): Promise<void>;
+  /** Throws away what waits. */
+  close(): Promise<void>;
+}
+
+/** `tmp/treeline-<random>`; the process that works in one holds a lock on its `.held`, until it ends or is killed. */
+const STAGING = /^treeline-[0-9a-f]{16}$/;
+/** A folder whose lock is not taken yet. */
+const BEGUN = /^treeline-begun-[0-9a-f]{16}$/;
+const HELD = '.held';
+const HOUR_MS = 3_600_000;
+
+/** From this many objects on one syncfs is cheaper than an fsync each. */
+const SYNCFS_OBJECTS = 32;
+
+const OBJECT_NAME = /^[0-9a-f]{64}\.(filez|file|dirmeta|dirtree|commitmeta|commit)$/;
+/** What an object needs comes before it: whatever is in the repository has its parts. */
+const RANK: Record<string, number> = { filez: 0, file: 0, dirmeta: 1, dirtree: 2, commitmeta: 3, commit: 4 };
+
+/** Makes a staging folder, after removing those of processes that are gone. */
+export async function openStaging(repo: Repo): Promise<Staging> {
+  await removeAbandoned(repo);
+  const id = randomBytes(8).toString('hex');
+  const begun = join(repo.path, 'tmp', `treeline-begun-${id}`);
+  const path = join(repo.path, 'tmp', `treeline-${id}`);
+  await mkdir(begun, { recursive: true });
+  const held = openSync(join(begun, HELD), 'w');
+  tryHold(held);
+  // Only now is it what others look at: without a lock they would take it for abandoned.
+  await rename(begun, path);
+  return {
+    path,
+    release: () => release(repo, path, held),
+    async close() {
+      await rm(path, { recursive: true, force: true });
+      closeSync(held);
+    },
+  };
+}
+
+async function release(repo: Repo, path: string, held: number): Promise<void> {
+  const names = (await readdir(path)).filter((name) => OBJECT_NAME.test(name));
+  if (names.length === 0) return;
+  const objects = join(repo.path, 'objects');
+  const many = names.length >= SYNCFS_OBJECTS && hasSyncFilesystem();
+  if (repo.fsync) {
+    if (many) syncFilesystem(held);
+    else for (const name of names) syncPath(join(path, name));
+  }
+  names.sort((a, b) => RANK[extensionOf(a)]! - RANK[extensionOf(b)]!);
+  const folders = new Set<string>();
+  for (const name of names) {
+    const folder = join(objects, name.slice(0, 2));
+    if (!folders.has(folder)) mkdirSync(folder, { recursive: true });
+    folders.add(folder);
+    renameSync(join(path, name), join(objects, loosePath(name.slice(0, 64), extensionOf(name))));
+  }
+  if (!repo.fsync) return;
+  if (many) syncFilesystem(held);
+  else for (const folder of [...folders, objects]) syncPath(folder);
+}
+
+function extensionOf(name: string): string {
+  return name.slice(65);
+}
+
+function syncPath(path: string): void {
+  if (lstatSync(path).isSymbolicLink()) return; // lives in its folder's entry and inode; the folder is synced
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+async function removeAbandoned(repo: Repo): Promise<void> {
+  const folder = join(repo.path, 'tmp');
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names) {
+    const path = join(folder, name);
+    if (BEGUN.test(name)) await removeIfOld(path);
+    if (!STAGING.test(name)) continue;
+    let fd: number;
+    try {
+      fd = openSync(join(path, HELD), 'r');
+    } catch (error) {
+      // Somebody is just removing it; or was, when he was killed.
+      if (systemCode(error) === 'ENOENT') await removeIfOld(path);
+      continue;
+    }
+    if (tryHold(fd)) await rm(path, { recursive: true, force: true });
+    closeSync(fd);
+  }
+}
+
+async function removeIfOld(path: string): Promise<void> {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats && Date.now() - stats.mtimeMs > HOUR_MS) await rm(path, { recursive: true, force: true });
+}
