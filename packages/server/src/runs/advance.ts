@@ -158,7 +158,7 @@ async function whyNotReused(
     failed: 'the same job failed last time; failures are not reused',
     cancelled: 'the same job was cancelled last time',
   };
-  const message = words[last.state] ?? 'the same job is under way for another run';
+  const message = words[last.state] ?? 'shared with an earlier run: one execution for both';
   return [{ field: 'result', before: last.state, after: null, message }];
 }
 
