@@ -2,14 +2,17 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
+  closeSync,
   copyFileSync,
   existsSync,
   mkdirSync,
+  openSync,
   readdirSync,
   symlinkSync,
   truncateSync,
   utimesSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -143,6 +146,30 @@ test('devices and pipes are refused by name, and nothing is left behind', async 
   await assert.rejects(commitFolder(repo, folder, 'x'), { code: 'unsupported', message: /usr\/pipe/ });
   assert.deepEqual(readdirSync(join(repo.path, 'objects')), []);
   assert.deepEqual(readdirSync(join(repo.path, 'tmp')), ['cache']);
+});
+
+test('a large file that is written to meanwhile is refused, never stored under the wrong name', async (t) => {
+  const base = scratchFolder(t);
+  const folder = join(base, 'tree');
+  mkdirSync(folder);
+  const file = join(folder, 'large');
+  const repo = await createRepo(join(base, 'ours'));
+  let refused = 0;
+  for (const delay of [0, 5, 20, 60, 120, 200]) {
+    writeFileSync(file, Buffer.alloc(24_000_000, `content ${delay}\n`));
+    const writing = sleep(delay).then(() => {
+      const fd = openSync(file, 'r+');
+      writeSync(fd, 'CHANGED', delay % 2 === 0 ? 100 : 20_000_000);
+      closeSync(fd);
+    });
+    await commitFolder(repo, folder, 'x').catch((error: unknown) => {
+      assert.equal((error as { code: string }).code, 'changed');
+      refused++;
+    });
+    await writing;
+    ostree(`--repo=${repo.path}`, 'fsck');
+  }
+  t.diagnostic(`${refused} of 6 commits were refused`);
 });
 
 test('content that comes from memory or a stream is the same object as a file', async (t) => {

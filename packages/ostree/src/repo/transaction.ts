@@ -14,7 +14,9 @@ import type { CopyOptions } from '../work/copy-object.ts';
 import { pool } from '../work/pool.ts';
 import {
   changed,
+  type FileStamp,
   type FileToStore,
+  fileStamp,
   type ObjectTarget,
   type StoredObject,
   WHOLE_FILE_BYTES,
@@ -219,7 +221,7 @@ export class Transaction {
     const cost = files.reduce((sum, file) => sum + file.size, 0) + files.length * FILE_COST;
     const stored = await this.#run({ kind: 'store-files', target: this.#target, files }, cost);
     for (const [index, object] of stored.entries()) {
-      if (object.deferred) object.written = await this.#storeLarge(files[index]!.path, object.header, object);
+      if (object.deferred) object.written = await this.#storeLarge(files[index]!, object, object.deferred);
     }
     return this.#count(stored);
   }
@@ -254,21 +256,34 @@ export class Transaction {
     return stored;
   }
 
-  /** Compresses a large file with every core and stages it. Returns the bytes written. */
-  async #storeLarge(path: string, header: FileHeader, object: StoredObject): Promise<number> {
-    const { checksum, size } = object;
-    const before = statSync(path);
+  /** Compresses a large file with several cores and stages it. Returns the bytes written. */
+  async #storeLarge(
+    file: FileToStore,
+    { checksum, size, header }: StoredObject & { header: FileHeader },
+    hashed: FileStamp,
+  ): Promise<number> {
+    const { path } = file;
+    let written = size;
     if (this.repo.mode === 'archive') {
       const staged = join(this.#target.staging, `${checksum}.filez`);
       const out = createWriteStream(staged, { flags: 'w', mode: 0o644 });
       await pipeline(this.#filezParts(path, header, size), out);
-      assertUnchanged(path, before);
-      return out.bytesWritten;
+      written = out.bytesWritten;
+    } else {
+      await this.#run({ kind: 'stage-copy', target: this.#target, checksum, path, mode: header.mode }, size);
     }
-    const { mode } = header;
-    await this.#run({ kind: 'stage-copy', target: this.#target, checksum, path, mode }, size);
-    assertUnchanged(path, before);
-    return size;
+    await this.#assertUnchanged(file, hashed, checksum);
+    return written;
+  }
+
+  /** A large file is read twice: what was stored must be what was hashed. */
+  async #assertUnchanged(file: FileToStore, hashed: FileStamp, checksum: Checksum): Promise<void> {
+    const now = fileStamp(statSync(file.path));
+    const same = (['ino', 'size', 'mtimeMs', 'ctimeMs'] as const).every((key) => now[key] === hashed[key]);
+    if (!same) throw changed(file.path);
+    if (!hashed.fresh) return;
+    const [again] = await this.#run({ kind: 'store-files', target: this.#target, files: [file] }, file.size);
+    if (again!.checksum !== checksum) throw changed(file.path);
   }
 
   async *#filezParts(path: string, header: FileHeader, size: number): AsyncGenerator<Uint8Array> {
@@ -351,13 +366,6 @@ export class Transaction {
 
 /** A small file costs about as much as this many bytes of a large one: opening, looking up, creating. */
 export const FILE_COST = 4096;
-
-function assertUnchanged(path: string, before: import('node:fs').Stats): void {
-  const after = statSync(path);
-  if (after.size !== before.size || after.mtimeMs !== before.mtimeMs || after.ctimeMs !== before.ctimeMs) {
-    throw changed(path);
-  }
-}
 
 /** Regular file, root:root, 0644: for content that has no file to take attributes from. */
 export function plainFileHeader(permissions = 0o644): FileHeader {

@@ -9,6 +9,7 @@ import {
   openSync,
   readlinkSync,
   readSync,
+  type Stats,
   symlinkSync,
   writeSync,
 } from 'node:fs';
@@ -33,6 +34,23 @@ export interface ObjectTarget {
   level: number;
 }
 
+/** What tells that a file is still the one that was read. */
+export interface FileStamp {
+  ino: number;
+  size: number;
+  mtimeMs: number;
+  ctimeMs: number;
+  /** It was written so shortly before that another write would not show in its times. */
+  fresh: boolean;
+}
+
+/** Longer than a tick of any clock that a local file system takes its times from. */
+const FRESH_MS = 100;
+
+export function fileStamp({ ino, size, mtimeMs, ctimeMs }: Stats): FileStamp {
+  return { ino, size, mtimeMs, ctimeMs, fresh: ctimeMs > Date.now() - FRESH_MS };
+}
+
 /** A content object as it ended up. */
 export interface StoredObject {
   checksum: Checksum;
@@ -40,8 +58,8 @@ export interface StoredObject {
   size: number;
   /** Bytes newly written to staging; 0 when the object was there already. */
   written: number;
-  /** Set when the file is too large for one worker: hashed, not stored yet. */
-  deferred?: boolean;
+  /** Set when the file is too large for one worker: hashed, not stored yet. What it was like before it was hashed. */
+  deferred?: FileStamp;
 }
 
 /** Up to here a file is read once, into memory, and hashed and compressed there. */
@@ -74,10 +92,12 @@ export function storeFile(target: ObjectTarget, file: FileToStore): StoredObject
   if (isLink) return { ...storeBuffer(target, header, new Uint8Array(0)), header };
   const fd = openSync(file.path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
-    const size = fstatSync(fd).size;
+    const stats = fstatSync(fd);
+    const { size } = stats;
     if (size <= WHOLE_FILE_BYTES) return { ...storeBuffer(target, header, readWhole(fd, size, file.path)), header };
+    const deferred = fileStamp(stats);
     const checksum = hashFd(fd, createHash('sha256').update(encodeFileHeader(header)), size, file.path);
-    return { checksum, size, written: 0, deferred: !isStored(target, checksum), header };
+    return { checksum, size, written: 0, header, ...(isStored(target, checksum) ? {} : { deferred }) };
   } finally {
     closeSync(fd);
   }
