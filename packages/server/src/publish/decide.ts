@@ -37,9 +37,10 @@ async function currentRelease(
 
 /**
  * Decides whether a commit becomes a channel's release, and notes it; the publisher does it then. A run's release
- * that comes too late is noted as abandoned.
+ * that comes too late is noted as abandoned, and one to a channel that cannot be (`robot` beside `robot/edge`) as failed.
  *
- * @throws ServerError `conflict` when `expect` does not hold; its data is {current}.
+ * @throws ServerError `conflict` when `expect` does not hold; its data is {current}. Also, by hand, for a channel that
+ *   cannot be beside another one of the repository; without data.
  */
 export async function decideRelease(trx: Queryable, core: Core, wish: ReleaseWish): Promise<ReleaseRow> {
   const current = await currentRelease(trx, wish);
@@ -65,8 +66,15 @@ export async function decideRelease(trx: Queryable, core: Core, wish: ReleaseWis
       },
     );
   }
+  const beside = await conflictingChannel(trx, wish);
+  const refused = beside && `channel ${wish.channel} cannot be beside channel ${beside} of ${wish.repository}`;
+  if (refused && wish.run === null) {
+    throw new ServerError('conflict', refused, {
+      hint: 'A ref is a file, so no channel can be the folder of another: publish to a channel of another name.',
+    });
+  }
   const number = await nextNumber(trx, 'releases');
-  const superseded = decision.action === 'superseded';
+  const superseded = !refused && decision.action === 'superseded';
   const row: ReleaseRow = {
     id: `release-${number}`,
     number,
@@ -76,19 +84,21 @@ export async function decideRelease(trx: Queryable, core: Core, wish: ReleaseWis
     contents: wish.tree.contents,
     meta: wish.tree.meta,
     previous: current?.commit ?? null,
-    state: superseded ? 'abandoned' : 'publishing',
+    // Nobody waits for a run's decision: its refusal is a release that failed.
+    state: refused ? 'failed' : superseded ? 'abandoned' : 'publishing',
     run_id: wish.run?.id ?? null,
     run_number: run,
     artifact: wish.artifact,
     reason: wish.reason,
-    message: superseded ? `the release of a newer run is there: ${current?.run_id ?? current?.id}` : null,
+    message: refused ?? (superseded && current ? supersededBy(current) : null),
     created_at: Date.now(),
     published_at: null,
   };
   await trx.insertInto('releases').values(row).execute();
   const { id, repository, channel, commit } = row;
   const data = { release: id, repository, channel, commit, run: row.run_id };
-  if (superseded) await core.events.append('release.abandoned', { ...data, message: row.message }, trx);
+  if (row.state !== 'publishing')
+    await core.events.append(`release.${row.state}`, { ...data, message: row.message }, trx);
   else if (row.commit !== row.previous) await core.events.append('release.publishing', data, trx);
   // The transaction commits in a moment; a run that waits for an abandoned release must look again.
   setTimeout(() => {
@@ -96,6 +106,27 @@ export async function decideRelease(trx: Queryable, core: Core, wish: ReleaseWis
     core.runs.notify();
   }, 5).unref();
   return row;
+}
+
+/** A channel of the repository that is a folder of the wanted one, or lies below it: refs are files. */
+async function conflictingChannel(
+  trx: Queryable,
+  { repository, channel }: { repository: string; channel: string },
+): Promise<string | null> {
+  const rows = await trx
+    .selectFrom('releases')
+    .select('channel')
+    .distinct()
+    .where('repository', '=', repository)
+    .where('state', 'in', ['publishing', 'published'])
+    .orderBy('channel')
+    .execute();
+  const inTheWay = (other: string) => other.startsWith(`${channel}/`) || channel.startsWith(`${other}/`);
+  return rows.map((row) => row.channel).find(inTheWay) ?? null;
+}
+
+function supersededBy(current: ReleaseRow): string {
+  return `the release of a newer run is there: ${current.run_id ?? current.id}`;
 }
 
 async function newestRun(trx: Queryable): Promise<number> {

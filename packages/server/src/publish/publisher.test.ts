@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import {
@@ -39,10 +39,17 @@ async function store(core: Core, files: Record<string, string>): Promise<Stored>
 
 const CHANNEL = { repository: 'public', channel: 'robot/edge' };
 
-const decide = (core: Core, stored: Stored, run: number | null, expect?: string | null): Promise<ReleaseRow> =>
+const decide = (
+  core: Core,
+  stored: Stored,
+  run: number | null,
+  expect?: string | null,
+  at: Partial<typeof CHANNEL> = {},
+): Promise<ReleaseRow> =>
   core.db.transaction().execute((trx) =>
     decideRelease(trx, core, {
       ...CHANNEL,
+      ...at,
       ...stored,
       run: run === null ? null : { id: `run-${run}`, number: run },
       artifact: null,
@@ -158,6 +165,74 @@ describeDatabases('publishing', (fresh) => {
     const row = await settled((await decide(core, bad, 2)).id);
     assert.equal(row.state, 'failed');
     assert.match(row.message ?? '', new RegExp(contents.slice(0, 12)));
+    assert.equal(await published(), good.commit);
+  });
+
+  test('a channel cannot be a folder of another: by hand it is refused, from a run it fails, and others go on', async (t) => {
+    const { core, settled, published } = await setUp(t);
+    const [one, two] = [await store(core, { v: '1' }), await store(core, { v: '2' })];
+    await settled((await decide(core, one, 1)).id);
+    for (const channel of ['robot', 'robot/edge/arm']) {
+      const refusal = publishByHand(core, { ...CHANNEL, channel, commit: two.commit, artifact: null, reason: 'test' });
+      await assert.rejects(refusal, (error: Error & { code: string; hint: string }) => {
+        assert.equal(error.code, 'conflict');
+        assert.match(error.message, /cannot be beside channel robot\/edge of public/);
+        assert.match(error.hint, /another name/);
+        return true;
+      });
+      const row = await decide(core, two, 2, undefined, { channel });
+      assert.deepEqual([row.state, row.message?.includes('cannot be beside')], ['failed', true]);
+    }
+    assert.equal((await settled((await decide(core, one, 2, undefined, { channel: 'robots' })).id)).state, 'published');
+    assert.equal((await settled((await decide(core, two, 3)).id)).state, 'published');
+    assert.equal(await published(), two.commit);
+  });
+
+  test('a ref that the repository cannot hold fails its release once and for all, and holds up no other', async (t) => {
+    const { core, settled } = await setUp(t);
+    const one = await store(core, { v: '1' });
+    // Refs that no release of this database made.
+    const repo = await createRepo(join(core.folder.repos, 'public'), { mode: 'archive' });
+    await setRef(repo, 'a/b', one.commit);
+    await setRef(repo, 'c', one.commit);
+    const below = await decide(core, one, 1, undefined, { channel: 'c/d' });
+    const above = await decide(core, one, 1, undefined, { channel: 'a' });
+    const long = await decide(core, one, 1, undefined, { channel: 'x'.repeat(250) });
+    const good = await decide(core, one, 1);
+    assert.equal((await settled(good.id)).state, 'published');
+    for (const [row, message] of [
+      [below, /c\/d: another ref/],
+      [above, /ref a: another ref/],
+      [long, /too long/],
+    ] as const) {
+      const { state, message: text } = await settled(row.id);
+      assert.equal(state, 'failed');
+      assert.match(text ?? '', message);
+    }
+  });
+
+  test('a repository that cannot be written now holds up no other, and is tried again', async (t) => {
+    const { core, settled } = await setUp(t);
+    const one = await store(core, { v: '1' });
+    await writeFile(join(core.folder.repos, 'broken'), 'no folder');
+    const stuck = await decide(core, one, 1, undefined, { repository: 'broken' });
+    const good = await decide(core, one, 1);
+    assert.equal((await settled(good.id)).state, 'published');
+    const waits = core.db.selectFrom('releases').select('state').where('id', '=', stuck.id);
+    assert.equal((await waits.executeTakeFirstOrThrow()).state, 'publishing');
+    rmSync(join(core.folder.repos, 'broken'));
+    core.publishing.notify();
+    assert.equal((await settled(stuck.id)).state, 'published');
+  });
+
+  test('a release that fails leaves the channel to the one before it that still waits', async (t) => {
+    const { core, settled, published } = await setUp(t);
+    const [good, bad] = [await store(core, { v: '1' }), await store(core, { v: 'gone' })];
+    const { contents } = bad.tree;
+    rmSync(join(core.store.path, 'objects', contents.slice(0, 2), `${contents.slice(2)}.dirtree`));
+    const [older, newer] = [await decide(core, good, 1), await decide(core, bad, 2)];
+    assert.equal((await settled(newer.id)).state, 'failed');
+    assert.equal((await settled(older.id)).state, 'published');
     assert.equal(await published(), good.commit);
   });
 

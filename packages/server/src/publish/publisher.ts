@@ -8,34 +8,53 @@ const LOOK_AGAIN_MS = 10_000;
 const AFTER_ERROR_MS = 2000;
 
 /**
- * Publishes what was decided, until the server closes: one release after the other, in the order of the decisions.
+ * Publishes what was decided, until the server closes: channel after channel in the order of the decisions, the newest
+ * release of a channel first. A channel that cannot be moved now is tried again later; the others go on.
  * Every step may be repeated, so what a crash interrupted simply begins again.
  */
 export async function runPublisher(core: Core): Promise<void> {
   while (!core.signal.aborted) {
     const seen = core.publishing.version;
-    let wait = LOOK_AGAIN_MS;
-    try {
-      for (let next = await nextRelease(core); next && !core.signal.aborted; next = await nextRelease(core)) {
-        await publishOne(core, next);
-      }
-    } catch (error) {
-      if (core.signal.aborted) return;
-      wait = AFTER_ERROR_MS;
-      core.log.error({ err: error }, 'a release could not be published; it is tried again');
-    }
+    const wait = await publishAll(core);
     await core.publishing.past(seen, wait, core.signal);
   }
 }
 
-async function nextRelease(core: Core): Promise<ReleaseRow | undefined> {
-  return await core.db
+/** Publishes what can be published now. Returns after how many milliseconds to look again. */
+async function publishAll(core: Core): Promise<number> {
+  const held = new Set<string>();
+  while (!core.signal.aborted) {
+    let next: ReleaseRow | undefined;
+    try {
+      next = await nextRelease(core, held);
+      if (!next) break;
+      await publishOne(core, next);
+    } catch (error) {
+      if (core.signal.aborted) break;
+      core.log.error({ err: error, release: next?.id }, 'a release could not be published; it is tried again');
+      if (!next) return AFTER_ERROR_MS;
+      held.add(channelOf(next));
+    }
+  }
+  return held.size > 0 ? AFTER_ERROR_MS : LOOK_AGAIN_MS;
+}
+
+const channelOf = ({ repository, channel }: ReleaseRow): string => `${repository}:${channel}`;
+
+/**
+ * The newest waiting release of the channel that waits longest, of those that are not held up. Older ones wait for
+ * its end: they are superseded only when it is published, and have their turn when it fails.
+ */
+async function nextRelease(core: Core, held: ReadonlySet<string>): Promise<ReleaseRow | undefined> {
+  const rows = await core.db
     .selectFrom('releases')
     .selectAll()
     .where('state', '=', 'publishing')
     .orderBy('number')
-    .limit(1)
-    .executeTakeFirst();
+    .execute();
+  const waiting = rows.filter((row) => !held.has(channelOf(row)));
+  const first = waiting[0];
+  return first && waiting.findLast((row) => channelOf(row) === channelOf(first));
 }
 
 async function publishOne(core: Core, release: ReleaseRow): Promise<void> {
@@ -45,7 +64,7 @@ async function publishOne(core: Core, release: ReleaseRow): Promise<void> {
     .where('repository', '=', release.repository)
     .where('channel', '=', release.channel)
     .where('number', '>', release.number)
-    .where('state', 'in', ['publishing', 'published'])
+    .where('state', '=', 'published')
     .orderBy('number', 'desc')
     .limit(1)
     .executeTakeFirst();
@@ -56,15 +75,24 @@ async function publishOne(core: Core, release: ReleaseRow): Promise<void> {
   try {
     await moveChannel(core, release);
   } catch (error) {
-    // Bytes that are missing or wrong will be so next time; a full disk or a lost mount may pass.
-    const lasting =
-      error instanceof OstreeError && ['not-found', 'corrupt', 'invalid', 'unsupported'].includes(error.code);
-    if (!lasting) throw error;
+    const message = lastingFailure(error, release);
+    if (message === null) throw error;
     core.log.error({ err: error, release: release.id }, 'a release cannot be published');
-    await settle(core, release, { state: 'failed', message: messageOf(error) });
+    await settle(core, release, { state: 'failed', message });
     return;
   }
   await settle(core, release, { state: 'published', message: null });
+}
+
+/** What to say of an error that every further try would meet too; null for one that may pass (a full disk, a lost mount). */
+function lastingFailure(error: unknown, { repository, channel }: ReleaseRow): string | null {
+  if (error instanceof Error && 'code' in error && error.code === 'ENAMETOOLONG') {
+    return `channel ${channel} of ${repository}: the name is too long for the file that a ref is; shorten it`;
+  }
+  if (!(error instanceof OstreeError)) return null;
+  if (error.code === 'exists') return [error.message, error.hint].filter(Boolean).join('. ');
+  // Bytes that are missing or wrong will be so next time.
+  return ['not-found', 'corrupt', 'invalid', 'unsupported'].includes(error.code) ? messageOf(error) : null;
 }
 
 /**

@@ -11,11 +11,15 @@ export const Name = z
     /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
     'expected 1 to 63 letters, digits, ".", "_" or "-", starting with a letter or digit',
   );
-/** A channel: an OSTree ref such as `robot/edge`. */
+/**
+ * A channel: an OSTree ref such as `robot/edge`. A part of it is a file's name, at most 255 bytes on Linux, and its
+ * durable write needs some of them for the temporary name.
+ */
 export const RefName = z
   .string()
   .max(255)
-  .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]*(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$/, 'expected a ref such as robot/edge');
+  .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]*(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$/, 'expected a ref such as robot/edge')
+  .refine((ref) => ref.split('/').every((part) => part.length <= 200), 'each part of a ref has at most 200 characters');
 export const Time = z.iso.datetime();
 
 export const ErrorBody = z
