@@ -85,5 +85,5 @@ function fail(error: unknown): number {
   if (hint) process.stderr.write(`${hint}\n`);
   // What nobody foresaw shows where it happened.
   if (!aborted && !(error instanceof UsageError) && !('code' in error)) process.stderr.write(`${error.stack}\n`);
-  return 1;
+  return aborted ? 130 : 1;
 }

@@ -235,6 +235,38 @@ test('checks out, pulls, serves and checks', async (t) => {
   assert.deepEqual((await exited)[0], 0);
 });
 
+test('everything is pulled where nothing is named, and unusual trees and refs are handled as ostree handles them', (t) => {
+  const { base, repo } = repoWithHistory(t);
+  const clone = join(base, 'clone');
+  output('init', `--repo=${clone}`, '--mode=archive');
+  output('pull-local', `--repo=${clone}`, repo);
+  assert.equal(output('refs', `--repo=${clone}`), 'other\nrobot/edge\n');
+
+  const odd = join(base, 'odd');
+  mkdirSync(join(odd, 'd'), { recursive: true });
+  writeFileSync(join(odd, 'file'), 'content');
+  symlinkSync('../file', join(odd, 'd/link'));
+  symlinkSync('/d/link', join(odd, 'chain'));
+  symlinkSync('loop', join(odd, 'loop'));
+  output('commit', `--repo=${clone}`, '-b', 'ü', odd);
+  assert.equal(output('cat', `--repo=${clone}`, 'ü', '/chain'), 'content');
+  assert.equal(ours('cat', `--repo=${clone}`, 'ü', '/loop').status, 1);
+  chmodSync(join(odd, 'd'), 0o700);
+  output('commit', `--repo=${clone}`, '-b', 'ü', odd);
+  assert.equal(output('diff', `--repo=${clone}`, 'ü'), theirs('diff', `--repo=${clone}`, 'ü').stdout);
+
+  for (const name of ['-x', '.hidden', 'a/-b']) {
+    const { status, stderr } = ours('commit', `--repo=${clone}`, `--branch=${name}`, odd);
+    assert.equal(status, 1, name);
+    assert.match(stderr, /cannot be the name of a ref/);
+  }
+  writeFileSync(join(clone, 'refs/heads/torn'), '');
+  assert.match(ours('fsck', `--repo=${clone}`).stderr, /Broken ref: .*torn/);
+  assert.match(output('refs', `--repo=${clone}`), /^other\n/);
+  output('refs', '--delete', `--repo=${clone}`, 'torn');
+  output('fsck', `--repo=${clone}`);
+});
+
 test('a remote that wants its signatures verified is not pulled from as if it had not', (t) => {
   const { base, repo } = repoWithHistory(t);
   const clone = join(base, 'clone');

@@ -75,6 +75,27 @@ test('an existing folder is refused, merged or filled up as asked', async (t) =>
   assert.equal(readFileSync(join(out, 'usr/other'), 'utf8'), 'mine');
 });
 
+test('union never removes a folder for a file, nor a file for a folder', async (t) => {
+  const { base, repo, tree } = await sample(t);
+  for (const [name, union] of [
+    ['a', 'overwrite'],
+    ['b', 'add'],
+  ] as const) {
+    const out = join(base, name);
+    mkdirSync(join(out, 'setuid'), { recursive: true });
+    writeFileSync(join(out, 'setuid/precious'), 'mine');
+    await assert.rejects(checkout(repo, tree, out, { union }), { code: 'exists', message: /setuid/ });
+    assert.equal(readFileSync(join(out, 'setuid/precious'), 'utf8'), 'mine');
+  }
+  writeFileSync(join(base, 'file'), 'mine');
+  await assert.rejects(checkout(repo, tree, join(base, 'file'), { union: 'overwrite' }), { code: 'exists' });
+  assert.equal(readFileSync(join(base, 'file'), 'utf8'), 'mine');
+  mkdirSync(join(base, 'real'));
+  symlinkSync('real', join(base, 'link'));
+  await checkout(repo, tree, join(base, 'link'), { union: 'overwrite' });
+  assert.equal(readFileSync(join(base, 'real/usr/bin/run'), 'utf8'), 'run');
+});
+
 test('a part of the tree can be checked out by itself', async (t) => {
   const { base, repo, tree } = await sample(t);
   await checkout(repo, tree, join(base, 'bin'), { subpath: '/usr/bin' });

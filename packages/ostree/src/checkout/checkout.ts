@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, lstatSync, lutimesSync, mkdirSync, rmSync, type Stats } from 'node:fs';
+import { chmodSync, chownSync, lstatSync, lutimesSync, mkdirSync, rmSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { OstreeError } from '../errors.ts';
 import type { DirMeta } from '../formats/dirmeta.ts';
@@ -89,10 +89,11 @@ class CheckoutJob {
 
   async folder(tree: Tree, path: string, isRoot: boolean): Promise<void> {
     const union = this.#options.union ?? 'none';
-    const existing = lstatSync(path, { throwIfNoEntry: false });
+    // Only the folder that was named may be a symlink to one; inside it, a symlink could lead anywhere.
+    const existing = (isRoot ? statSync : lstatSync)(path, { throwIfNoEntry: false });
     const meta = this.reader.dirMeta(tree.meta);
     if (!existing) mkdirSync(path, { mode: 0o700, recursive: isRoot });
-    else if (!existing.isDirectory() || union === 'none') this.#conflict(path, existing, union);
+    else if (!existing.isDirectory() || union === 'none') throw inTheWay(path, existing, 'a folder');
     // Writable while files are made in it; its own attributes come last, from the innermost folder out.
     if (!existing || union === 'overwrite') this.#folders.push({ path, meta });
     if (existing?.isDirectory() && union === 'overwrite') chmodSync(path, 0o700);
@@ -101,24 +102,13 @@ class CheckoutJob {
     for (const [name, child] of dirs) await this.folder(child, join(path, name), false);
   }
 
-  #conflict(path: string, existing: Stats, union: 'none' | 'overwrite' | 'add'): void {
-    if (union === 'overwrite') {
-      rmSync(path);
-      mkdirSync(path, { mode: 0o700 });
-      return;
-    }
-    const what = existing.isDirectory() ? 'a folder' : 'a file';
-    throw new OstreeError('exists', `${path}: ${what} is in the way`, {
-      hint: 'Check out into a folder that does not exist, or say what to do with what is there (union).',
-    });
-  }
-
   async #file(checksum: Checksum, to: string): Promise<void> {
     const { union } = this.#options;
     if (union === 'overwrite' || union === 'add') {
       const existing = lstatSync(to, { throwIfNoEntry: false });
+      if (existing?.isDirectory()) throw inTheWay(to, existing, 'a file');
       if (existing && union === 'add') return;
-      if (existing) rmSync(to, { recursive: true });
+      if (existing) rmSync(to);
     }
     this.#batch.push({ checksum, object: objectPath(this.#repo, 'file', checksum), to });
     if (this.#batch.length < BATCH_FILES) return;
@@ -161,4 +151,12 @@ class CheckoutJob {
     }
     return this.#stats;
   }
+}
+
+/** Union replaces files by files and fills folders; it never removes a folder, nor puts one in the place of a file. */
+function inTheWay(path: string, existing: Stats, wanted: string): OstreeError {
+  const what = existing.isDirectory() ? 'a folder' : 'a file';
+  return new OstreeError('exists', `${path}: ${what} is in the way of ${wanted}`, {
+    hint: 'Check out into a folder that does not exist, or say what to do with what is there (union).',
+  });
 }

@@ -34,6 +34,8 @@ export interface FsckReport {
   damaged: DamagedObject[];
   /** Refs to commits that are not there. */
   danglingRefs: Map<string, Checksum>;
+  /** Refs that hold no checksum or cannot be refs, with what is wrong. */
+  brokenRefs: Map<string, string>;
   /** Commits that are damaged or need something that is. */
   affectedCommits: Checksum[];
 }
@@ -51,7 +53,9 @@ export async function fsck(repo: Repo, options: FsckOptions = {}): Promise<FsckR
   const { signal } = options;
   const commits = await listCommits(repo);
   const danglingRefs = new Map<string, Checksum>();
-  for (const [name, commit] of await listRefs(repo)) {
+  const brokenRefs = new Map<string, string>();
+  const refs = await listRefs(repo, undefined, { onBroken: (name, { message }) => brokenRefs.set(name, message) });
+  for (const [name, commit] of refs) {
     if (!hasObject(repo, 'commit', commit)) danglingRefs.set(name, commit);
   }
   const verifier = new Verifier(repo, options);
@@ -77,6 +81,7 @@ export async function fsck(repo: Repo, options: FsckOptions = {}): Promise<FsckR
     objects: verifier.objects,
     damaged,
     danglingRefs,
+    brokenRefs,
     affectedCommits: [...new Set(damaged.flatMap((one) => one.commits))].sort(),
   };
 }

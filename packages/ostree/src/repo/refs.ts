@@ -6,9 +6,12 @@ import { syncFolder, writeFileDurably } from '../fs/durable.ts';
 import { readCommit } from './objects.ts';
 import type { Repo } from './repo.ts';
 
-/** `ostree_validate_rev`: fragments of letters, digits, `-`, `.`, `_`, joined by slashes. */
-const REF = /^[\w.-]+(\/[\w.-]+)*$/;
-const REMOTE_REF = /^(?:([\w.-]+):)?(.+)$/;
+/**
+ * `OSTREE_REF_REGEXP`: parts of letters and digits (of any script), `-`, `.`, `_`, that begin with none of the first
+ * two, joined by slashes.
+ */
+const REF = /^[\p{L}\p{N}_][\p{L}\p{N}_.-]*(\/[\p{L}\p{N}_][\p{L}\p{N}_.-]*)*$/u;
+const REMOTE_REF = /^(?:([\p{L}\p{N}_.-]+):)?(.+)$/u;
 
 /**
  * Where a ref's file is: `refs/heads/NAME`, or `refs/remotes/REMOTE/NAME` for `REMOTE:NAME`.
@@ -90,12 +93,24 @@ async function deleteRef(repo: Repo, path: string): Promise<void> {
   }
 }
 
+export interface ListRefsOptions {
+  /** Called for a ref that cannot be read, which is then left out. Without it such a ref is an error. */
+  onBroken?: (name: string, error: OstreeError) => void;
+}
+
 /**
  * All refs with their commits, sorted by name; those of remotes as `remote:name`.
  *
  * @param prefix only refs with this name or below it
+ * @throws OstreeError `corrupt` for a ref that holds no checksum, `invalid` for one whose name no ref can have: to go
+ *   on without it may mean to take a channel away from its devices
  */
-export async function listRefs(repo: Repo, prefix?: string): Promise<Map<string, Checksum>> {
+export async function listRefs(
+  repo: Repo,
+  prefix?: string,
+  options: ListRefsOptions = {},
+): Promise<Map<string, Checksum>> {
+  const isWanted = (name: string) => !prefix || name === prefix || name.startsWith(`${prefix}/`);
   const found = new Map<string, Checksum>();
   const walk = async (folder: string, name: (below: string) => string, below: string): Promise<void> => {
     let entries: import('node:fs').Dirent[];
@@ -109,9 +124,14 @@ export async function listRefs(repo: Repo, prefix?: string): Promise<Map<string,
       if (entry.name.startsWith('.')) continue; // a durable write under way
       const inner = below ? `${below}/${entry.name}` : entry.name;
       if (entry.isDirectory()) await walk(folder, name, inner);
-      else {
-        const commit = await readRef(repo, name(inner));
-        if (commit) found.set(name(inner), commit);
+      else if (isWanted(name(inner))) {
+        try {
+          const commit = await readRef(repo, name(inner));
+          if (commit) found.set(name(inner), commit);
+        } catch (error) {
+          if (!options.onBroken || !(error instanceof OstreeError)) throw error;
+          options.onBroken(name(inner), error);
+        }
       }
     }
   };
@@ -120,8 +140,7 @@ export async function listRefs(repo: Repo, prefix?: string): Promise<Map<string,
   for (const remote of await readdir(remotes).catch(() => [])) {
     await walk(join(remotes, remote), (below) => `${remote}:${below}`, '');
   }
-  const wanted = [...found].filter(([name]) => !prefix || name === prefix || name.startsWith(`${prefix}/`));
-  return new Map(wanted.sort(([a], [b]) => compareNames(a, b)));
+  return new Map([...found].sort(([a], [b]) => compareNames(a, b)));
 }
 
 /**
@@ -138,7 +157,7 @@ export async function resolveRev(repo: Repo, rev: string): Promise<Checksum> {
     throw new OstreeError('not-found', `commit ${child} has no parent`);
   }
   if (isChecksum(rev)) return rev;
-  if (isRefName(rev.replace(/^[\w.-]+:/, ''))) {
+  if (isRefName(rev.replace(/^[^/:]+:/, ''))) {
     const commit = (await readRef(repo, rev)) ?? (await readRemoteRef(repo, rev));
     if (commit) return commit;
   }

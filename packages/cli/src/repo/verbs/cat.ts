@@ -1,5 +1,15 @@
 import { once } from 'node:events';
-import { lookUp, OstreeError, readCommit, readFileObject, treeReader } from '@treeline/ostree';
+import {
+  lookUp,
+  OstreeError,
+  type Repo,
+  readCommit,
+  readFileObject,
+  type StoredFile,
+  type Tree,
+  type TreeReader,
+  treeReader,
+} from '@treeline/ostree';
 import { UsageError } from '../options.ts';
 import { commitOf, openNamedRepo, type RepoVerb, required } from '../verb.ts';
 
@@ -14,13 +24,44 @@ export const cat: RepoVerb = {
     const { tree } = await readCommit(repo, await commitOf(repo, rev));
     const reader = treeReader(repo);
     for (const path of paths) {
-      const found = lookUp(reader, tree, path);
-      if (!found) throw new OstreeError('not-found', `No such file or directory: ${path}`);
-      if (found.kind === 'dir') throw new OstreeError('invalid', `Can't open directory: ${path}`);
-      const file = await readFileObject(repo, found.checksum);
+      const file = await openPath(repo, reader, tree, path);
       for await (const chunk of file.content()) {
         if (!process.stdout.write(chunk as Buffer)) await once(process.stdout, 'drain');
       }
     }
   },
 };
+
+/** As many symlinks in a row as Linux follows. */
+const MAX_LINKS = 40;
+
+/** The file at a path, symlinks followed inside the tree: an absolute target starts at its root. */
+async function openPath(repo: Repo, reader: TreeReader, tree: Tree, path: string): Promise<StoredFile> {
+  const missing = () => new OstreeError('not-found', `No such file or directory: ${path}`);
+  let rest = path.split('/');
+  let at: string[] = [];
+  for (let links = 0; rest.length > 0; ) {
+    const part = rest.shift()!;
+    if (part === '' || part === '.') continue;
+    if (part === '..') {
+      at.pop();
+      continue;
+    }
+    const found = lookUp(reader, tree, [...at, part].join('/'));
+    if (!found) throw missing();
+    if (found.kind === 'dir') {
+      at.push(part);
+      continue;
+    }
+    const file = await readFileObject(repo, found.checksum);
+    const target = file.header.symlinkTarget;
+    if (target === '') {
+      if (rest.some((one) => one !== '' && one !== '.')) throw missing();
+      return file;
+    }
+    if (++links > MAX_LINKS) throw new OstreeError('invalid', `Too many levels of symbolic links: ${path}`);
+    if (target.startsWith('/')) at = [];
+    rest = [...target.split('/'), ...rest];
+  }
+  throw new OstreeError('invalid', `Can't open directory: ${path}`);
+}

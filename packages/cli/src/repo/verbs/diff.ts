@@ -42,17 +42,15 @@ async function treeOf(repo: Repo, name: string): Promise<Tree> {
   return (await readCommit(repo, name.endsWith('^') ? await resolveRev(repo, name) : await commitOf(repo, name))).tree;
 }
 
-/** M, D, A in this order; folders that differ in attributes alone are not shown, as ostree does not. */
+/** M, D, A in this order, as ostree has it; it leaves the root folder out. */
 function printDiff(changes: Change[]): void {
   for (const [kind, letter] of [
     ['modified', 'M'],
     ['removed', 'D'],
     ['added', 'A'],
   ] as const) {
-    for (const { kind: actual, path, before, after } of changes) {
-      const replaced = before && after && (before.type === 'dir') !== (after.type === 'dir');
-      if (actual !== kind || (kind === 'modified' && after?.type === 'dir' && !replaced)) continue;
-      say(`${letter}    ${path}`);
+    for (const { kind: actual, path } of changes) {
+      if (actual === kind && path !== '/') say(`${letter}    ${path}`);
     }
   }
 }

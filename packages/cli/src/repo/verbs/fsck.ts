@@ -28,11 +28,12 @@ export const fsckVerb: RepoVerb = {
       process.stderr.write(`${kind === 'missing' ? 'Object missing' : 'Corrupted object'}: ${message}${where}\n`);
     }
     for (const [name, commit] of report.danglingRefs) process.stderr.write(`Ref ${name}: no commit ${commit}\n`);
+    for (const message of report.brokenRefs.values()) process.stderr.write(`Broken ref: ${message}\n`);
     if (report.partialCommits.length > 0) say(`${report.partialCommits.length} partial commits not verified`);
-    const faults = report.damaged.length + report.danglingRefs.size;
+    const faults = report.damaged.length + report.danglingRefs.size + report.brokenRefs.size;
     if (faults > 0) {
       process.stderr.write(
-        `error: Repository has ${faults} damaged or missing objects; fetch them again from a remote that has them\n`,
+        `error: Repository has ${faults} damaged or missing objects and refs; pull them again, delete broken refs\n`,
       );
       return 1;
     }

@@ -22,8 +22,10 @@ export const pullLocal: RepoVerb = {
     const started = Date.now();
     const stats = await pull(repo, {
       url: source,
-      refs: wanted.filter((one) => !isChecksum(one)),
-      commits: wanted.filter(isChecksum),
+      // Without either, everything.
+      ...(wanted.length > 0
+        ? { refs: wanted.filter((one) => !isChecksum(one)), commits: wanted.filter(isChecksum) }
+        : {}),
       commitMetadataOnly: parsed.flag('commit-metadata-only'),
       signal,
       ...(remote === undefined ? {} : { remote }),

@@ -52,8 +52,10 @@ export const pullVerb: RepoVerb = {
     const started = Date.now();
     const stats = await pull(repo, {
       url,
-      refs: wanted.filter((one) => !isChecksum(one)),
-      commits: wanted.filter(isChecksum),
+      // Without either, everything.
+      ...(wanted.length > 0
+        ? { refs: wanted.filter((one) => !isChecksum(one)), commits: wanted.filter(isChecksum) }
+        : {}),
       commitMetadataOnly: parsed.flag('commit-metadata-only'),
       headers: Object.fromEntries(parsed.list('http-header').map((pair) => keyValue(pair, '--http-header'))),
       signal,

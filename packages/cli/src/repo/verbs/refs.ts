@@ -25,12 +25,17 @@ export const refs: RepoVerb = {
     }
     if (parsed.flag('delete') && prefix === undefined)
       throw new UsageError('At least one PREFIX is required when deleting refs');
-    for (const [name, commit] of await listRefs(repo, prefix)) {
-      if (parsed.flag('delete')) await setRef(repo, name, null);
-      else {
-        const inner = prefix && !parsed.flag('list') && name !== prefix ? name.slice(prefix.length + 1) : name;
-        say(parsed.flag('revision') ? `${inner}\t${commit}` : inner);
-      }
+    const broken: string[] = [];
+    const found = await listRefs(repo, prefix, { onBroken: (name) => broken.push(name) });
+    if (parsed.flag('delete')) {
+      for (const name of [...found.keys(), ...broken]) await setRef(repo, name, null);
+      return;
     }
+    for (const [name, commit] of found) {
+      const inner = prefix && !parsed.flag('list') && name !== prefix ? name.slice(prefix.length + 1) : name;
+      say(parsed.flag('revision') ? `${inner}\t${commit}` : inner);
+    }
+    for (const name of broken)
+      process.stderr.write(`warning: ref ${name} is broken; treeline repo refs --delete ${name}\n`);
   },
 };
