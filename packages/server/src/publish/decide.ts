@@ -10,7 +10,7 @@ export interface ReleaseWish {
   channel: string;
   commit: string;
   tree: { contents: string; meta: string };
-  /** The run that made it; null = by hand, which counts as the newest run of its time. */
+  /** The run that made it; null = by hand, which has the newest run's number and stays when that run ends. */
   run: { id: string; number: number } | null;
   artifact: string | null;
   reason: string;
@@ -48,12 +48,14 @@ export async function decideRelease(trx: Queryable, core: Core, wish: ReleaseWis
     commit: current.commit,
     tree: { contents: current.contents, meta: current.meta },
     run: current.run_number,
+    byHand: current.run_id === null,
   };
   const run = wish.run?.number ?? Math.max(await newestRun(trx), held?.run ?? 0);
   const decision = promotion(held, {
     commit: wish.commit,
     tree: wish.tree,
     run,
+    byHand: wish.run === null,
     ...(wish.expect === undefined ? {} : { expect: wish.expect }),
   });
   if (decision.action === 'conflict') {
@@ -126,7 +128,8 @@ async function conflictingChannel(
 }
 
 function supersededBy(current: ReleaseRow): string {
-  return `the release of a newer run is there: ${current.run_id ?? current.id}`;
+  if (current.run_id === null) return `a release by hand is there, decided after this run began: ${current.id}`;
+  return `the release of a newer run is there: ${current.run_id}`;
 }
 
 async function newestRun(trx: Queryable): Promise<number> {

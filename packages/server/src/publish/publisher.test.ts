@@ -139,6 +139,10 @@ describeDatabases('publishing', (fresh) => {
     assert.equal(await published(), one.commit);
     // Runs that had begun by then do not undo it; later ones go on.
     assert.equal((await decide(core, two, 1)).state, 'abandoned');
+    const tie = await decide(core, two, 2);
+    assert.equal(tie.state, 'abandoned');
+    assert.match(tie.message ?? '', /by hand is there/);
+    assert.equal(await published(), one.commit);
     assert.equal((await settled((await decide(core, two, 3)).id)).state, 'published');
   });
 

@@ -17,7 +17,7 @@ export interface ReleaseTable {
   previous: string | null;
   state: ReleaseState;
   run_id: string | null;
-  /** Run number for compare-and-swap: a release never replaces one with a greater number. By hand: the newest run's. */
+  /** Run number for compare-and-swap: a release never replaces one with a greater number. By hand (no run_id): the newest run's. */
   run_number: number;
   /** Artifact that it is, `project/artifact`, when known. */
   artifact: string | null;
