@@ -6,6 +6,7 @@
  * - `pin-mismatch`: the gateway's CA is not the one that the token names
  * - `unreachable`: the gateway did not answer
  * - `refused`: the gateway answered with an error
+ * - `other-channel`: the gateway lets the board follow another channel than the one it asked for
  * - `busy`: another agent works on this board
  * - `invalid`: the caller's input is malformed
  * - `release-unusable`: a release can never run here, however often it is tried
@@ -19,6 +20,7 @@ export type AgentErrorCode =
   | 'pin-mismatch'
   | 'unreachable'
   | 'refused'
+  | 'other-channel'
   | 'busy'
   | 'invalid'
   | 'release-unusable'

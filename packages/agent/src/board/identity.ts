@@ -105,6 +105,16 @@ export async function deviceKey(board: string): Promise<KeyObject> {
   return privateKey;
 }
 
+/** Follows another channel from now on; durable when it resolves. */
+export async function changeChannel(
+  board: string,
+  o: { identity: Identity; channel: string; repository: string },
+): Promise<Identity> {
+  const identity = { ...o.identity, channel: o.channel, repository: o.repository };
+  await writeIdentity(board, identity);
+  return identity;
+}
+
 /** Stores what enrolment brought; the identity last. */
 export async function storeIdentity(
   board: string,
@@ -113,5 +123,9 @@ export async function storeIdentity(
   const paths = boardPaths(board);
   await writeFileDurably(paths.ca, o.ca);
   await writeFileDurably(paths.certificate, o.certificate);
-  await writeFileDurably(paths.identity, `${JSON.stringify(o.identity, null, 1)}\n`);
+  await writeIdentity(board, o.identity);
+}
+
+function writeIdentity(board: string, identity: Identity): Promise<void> {
+  return writeFileDurably(boardPaths(board).identity, `${JSON.stringify(identity, null, 1)}\n`);
 }

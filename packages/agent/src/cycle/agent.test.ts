@@ -262,6 +262,35 @@ test('a board that loses power three times before it proves good falls back', as
   assert.equal(result.booted, a);
 });
 
+test('a board that an operator lets follow another channel asks for that one, now and after a restart', async (t) => {
+  const board = await fixture.newBoard();
+  t.after(() => fixture.follow('robot/edge'));
+  const a = await fixture.release({ ...ok, 'usr/share/app': 'other channel' }, 'robot/stable');
+  fixture.offer(a);
+  fixture.follow('robot/stable');
+  const result = await runOnce({ board });
+  assert.deepEqual([result.state, result.serverError], [{ kind: 'good', release: a }, null]);
+  assert.equal((await agentStatus(board)).identity.channel, 'robot/stable');
+  const requests = fixture.requests;
+  await runOnce({ board });
+  assert.equal(
+    fixture.requests - requests,
+    3,
+    'the inventory, the state and the ref: it is not asked anew what to follow',
+  );
+});
+
+test('a 404 that does not say that nothing is there is told as an error', async (t) => {
+  const board = await fixture.newBoard();
+  t.after(() => {
+    fixture.absence = 'not-found';
+  });
+  fixture.offer(null);
+  assert.equal((await runOnce({ board })).serverError, null);
+  fixture.absence = 'no-such-place';
+  assert.match((await runOnce({ board })).serverError ?? '', /what to run from robot\/edge: no-such-place/);
+});
+
 test('one agent at a time works on a board', async () => {
   const board = await fixture.newBoard();
   const lock = await lockBoard(join(board, 'agent'));

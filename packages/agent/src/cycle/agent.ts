@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { arch, hostname, release as kernel, totalmem } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { boardPaths, type Identity, requireIdentity } from '../board/identity.ts';
+import { boardPaths, changeChannel, type Identity, requireIdentity } from '../board/identity.ts';
 import { lockBoard } from '../board/lock.ts';
 import type { Checkpoint, Deployer } from '../deploy/deployer.ts';
 import { createOstreeSysroot } from '../deploy/ostree-sysroot/ostree-sysroot.ts';
@@ -77,7 +77,7 @@ interface OpenAgent {
 }
 
 async function openAgent(o: AgentOptions): Promise<OpenAgent> {
-  const identity = await requireIdentity(o.board);
+  let identity = await requireIdentity(o.board);
   const paths = boardPaths(o.board);
   const lock = await lockBoard(paths.agent);
   let client: GatewayClient | null = null;
@@ -106,7 +106,10 @@ async function openAgent(o: AgentOptions): Promise<OpenAgent> {
     await introduce(store, identity);
     const cycler = createCycler({
       device: identity.id,
-      channel: identity.channel,
+      channel: () => identity.channel,
+      async follow(change) {
+        identity = await changeChannel(o.board, { identity, ...change });
+      },
       deployer: createDeployer(o.board, { identity, remote, checkpoint: o.checkpoint }),
       client: opened,
       store,

@@ -20,7 +20,10 @@ export type AgentProgress =
 
 export interface CycleDeps {
   device: string;
-  channel: string;
+  /** What the board follows. */
+  channel(): string;
+  /** Follows another channel from now on; durable when it resolves. */
+  follow(change: { channel: string; repository: string }): Promise<void>;
   deployer: Deployer;
   client: GatewayClient;
   store: StateStore;
@@ -112,11 +115,25 @@ export function createCycler(deps: CycleDeps): Cycler {
     if (state.kind === 'rolled-back' && running !== null && state.from !== running.commit) await deployer.settle();
   };
 
+  /** What to run. An operator may have let the board follow another channel since it last asked. */
+  const offered = async (): Promise<string | null> => {
+    const asked = deps.channel();
+    try {
+      return await client.offered(asked, signal);
+    } catch (error) {
+      if (!(error instanceof AgentError) || error.code !== 'other-channel') throw error;
+      const { channel, repository } = await client.registered(signal);
+      if (channel === null || channel === asked) throw error;
+      await deps.follow({ channel, repository });
+      return client.offered(channel, signal);
+    }
+  };
+
   /** Asks the server. A state file is not written for an answer that changes nothing. */
   const check = async (resting: State): Promise<string | null> => {
     const { booted } = await look();
     try {
-      const release = await client.offered(deps.channel, signal);
+      const release = await offered();
       const event: Event = { kind: 'offered', release, booted };
       const machine = { ...store.current.machine, state: { kind: 'checking' as const, resting: restingOf(resting) } };
       const next = transition(machine, event, now());
@@ -148,7 +165,7 @@ export function createCycler(deps: CycleDeps): Cycler {
     try {
       await checkpoint('pull');
       const report = await deployer.pull(release, {
-        channel: deps.channel,
+        channel: deps.channel(),
         signal,
         onProgress: (progress) => tell({ kind: 'download', release, progress }),
       });

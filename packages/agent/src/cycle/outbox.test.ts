@@ -33,6 +33,7 @@ function clientThat(answer: (path: string) => AgentError | null) {
   const delivered: { path: string; body: unknown }[] = [];
   const client: GatewayClient = {
     offered: async () => null,
+    registered: async () => ({ channel: null, repository: 'public', badReleases: [] }),
     async deliver({ path, body }) {
       const error = answer(path);
       if (error !== null) throw error;

@@ -71,6 +71,16 @@ export function send(url: string, o: RequestOptions = {}): Promise<Answer> {
   });
 }
 
+/** The stable code of a refusal; null where the answer is not one of the gateway's (a proxy's, say). */
+export function refusalCode(answer: Answer): string | null {
+  try {
+    const { error } = JSON.parse(answer.text) as { error?: { code?: unknown } };
+    return typeof error?.code === 'string' ? error.code : null;
+  } catch {
+    return null;
+  }
+}
+
 /** The gateway's own words about a refusal. */
 export function refusal(answer: Answer, what: string): AgentError {
   let message = `status ${answer.status}`;

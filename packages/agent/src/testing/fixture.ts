@@ -13,6 +13,7 @@ import type { Sysroot } from '../board/identity.ts';
 
 const run = promisify(execFile);
 const CHANNEL = 'robot/edge';
+const REFS = '/ostree/refs/heads/';
 const MEMORY = '/dev/shm';
 
 /**
@@ -36,6 +37,12 @@ export interface Fixture {
   running(): string | undefined;
   /** What the channel offers. */
   offer(commit: string | null): void;
+  /** As an operator does: the channel that devices follow from now on; null: any. */
+  follow(channel: string | null): void;
+  /** What the server holds to be bad: grows with reports. */
+  bad: Set<string>;
+  /** Code of the 404 where nothing is offered. */
+  absence: string;
   /** Lets every request fail until it is set back. */
   broken: boolean;
   /** Called before an object is sent; may throw to cut the connection. */
@@ -57,6 +64,7 @@ export async function createFixture(o: { memory?: boolean } = {}): Promise<Fixtu
   const repo = join(dir, 'repo');
   await run('ostree', ['init', `--repo=${repo}`, '--mode=archive']);
   const state = { offered: null as string | null, running: undefined as string | undefined, boards: 0, releases: 0 };
+  const channel = { followed: CHANNEL as string | null };
 
   const fixture: Fixture = {
     dir,
@@ -71,6 +79,11 @@ export async function createFixture(o: { memory?: boolean } = {}): Promise<Fixtu
     offer: (commit) => {
       state.offered = commit;
     },
+    follow: (followed) => {
+      channel.followed = followed;
+    },
+    bad: new Set(),
+    absence: 'not-found',
     broken: false,
     onObject: null,
     async release(files, branch = CHANNEL) {
@@ -124,16 +137,26 @@ export async function createFixture(o: { memory?: boolean } = {}): Promise<Fixtu
     if (peer === undefined || !peer.verify(pki.ca.publicKey)) return void res.writeHead(401).end('{}');
     const running = req.headers['x-ats-ostreehash'];
     if (typeof running === 'string') state.running = running;
-    if (path === `/ostree/refs/heads/${CHANNEL}`) {
-      return void (state.offered === null ? res.writeHead(404).end('{}') : res.end(`${state.offered}\n`));
+    const refuse = (code: string) => void res.writeHead(404).end(JSON.stringify({ error: { code, message: code } }));
+    if (path.startsWith(REFS)) {
+      if (channel.followed !== null && path !== `${REFS}${channel.followed}`) return refuse('other-channel');
+      return void (state.offered === null ? refuse(fixture.absence) : res.end(`${state.offered}\n`));
+    }
+    if (path === '/device' && req.method === 'GET') {
+      const registered = { channel: channel.followed, repository: 'public', badReleases: [...fixture.bad] };
+      return void res.end(JSON.stringify(registered));
     }
     if (path.startsWith('/ostree/')) {
       fixture.onObject?.(path);
       return sendFile(join(repo, path.slice('/ostree/'.length)), res, fixture.sent);
     }
     if (path === '/events') fixture.events.push(...(JSON.parse(body) as Record<string, unknown>[]));
-    else if (path === '/device/state') fixture.states.push(JSON.parse(body) as Record<string, unknown>);
-    else if (path === '/system_info') fixture.inventory.push(JSON.parse(body));
+    else if (path === '/device/state') {
+      const report = JSON.parse(body) as Record<string, unknown>;
+      fixture.states.push(report);
+      if (report.state === 'failed') fixture.bad.add(String(report.release));
+      if (report.state === 'rolled-back') fixture.bad.add(String(report.from));
+    } else if (path === '/system_info') fixture.inventory.push(JSON.parse(body));
     res.writeHead(204).end();
   };
   const server: Server = createServer(
