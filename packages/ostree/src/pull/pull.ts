@@ -9,6 +9,7 @@ import { assertHash, hasObject, MAX_METADATA_BYTES, readCommit } from '../repo/o
 import { listRefs, readRef, refPath } from '../repo/refs.ts';
 import { openRepo, type Repo } from '../repo/repo.ts';
 import { type Transaction, withTransaction } from '../repo/transaction.ts';
+import { assertBinding } from './bindings.ts';
 import { copyClosure } from './copy.ts';
 import { missing, ObjectFetcher } from './fetch-objects.ts';
 import { HttpSource, type TlsOptions } from './http.ts';
@@ -30,6 +31,8 @@ export interface PullOptions {
   depth?: number;
   /** Commit objects and their detached metadata alone; they are marked as partial, as libostree does. */
   commitMetadataOnly?: boolean;
+  /** Refuse a ref whose commit says that it is bound to other refs (`ostree.ref-binding`). Default true. */
+  verifyBindings?: boolean;
   /** From a local path: see CopyClosureOptions. */
   trusted?: boolean;
   tls?: TlsOptions;
@@ -63,7 +66,8 @@ export interface PullStats {
  * From a local path, see copyClosure.
  *
  * @throws OstreeError `not-found`, `network`, `corrupt` (the object is named in `object`, the place in `offset`),
- *   `unsupported` for content that this repository's mode cannot keep, `io`
+ *   `unsupported` for content that this repository's mode cannot keep, `invalid` for a ref's commit that is bound to
+ *   other refs, `io`
  */
 export async function pull(repo: Repo, options: PullOptions): Promise<PullStats> {
   options.signal?.throwIfAborted();
@@ -89,6 +93,10 @@ export async function pull(repo: Repo, options: PullOptions): Promise<PullStats>
       repo,
       async (tx) => {
         const history = await fetchCommits(tx, source, meter, new Set(stats.commits.values()), options);
+        if (options.verifyBindings !== false) {
+          const byName = new Map(history.map(({ checksum, commit }) => [checksum, commit]));
+          for (const [name, commit] of wanted) assertBinding(name, commit, byName.get(commit)!, source.base);
+        }
         stats.metadataFetched += history.filter(({ data }) => data).length;
         if (!options.commitMetadataOnly) {
           const fetcher = new ObjectFetcher(tx, source, meter, partials);
@@ -145,6 +153,12 @@ async function pullLocal(repo: Repo, options: PullOptions): Promise<PullStats> {
     const commit = await readRef(src, name);
     if (!commit) throw new OstreeError('not-found', `${src.path}: has no ref ${name}`);
     wanted.set(name, commit);
+  }
+  if (options.verifyBindings !== false) {
+    for (const [name, commit] of wanted) {
+      // What the other repository has itself from a remote is bound to that remote's name for it.
+      assertBinding(name.slice(name.indexOf(':') + 1), commit, await readCommit(src, commit), src.path);
+    }
   }
   const stats = await copyClosure(src, repo, [...new Set([...wanted.values(), ...commits])], {
     refs: new Map([...wanted].map(([name, commit]) => [remote === undefined ? name : `${remote}:${name}`, commit])),
