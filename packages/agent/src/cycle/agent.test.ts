@@ -291,6 +291,28 @@ test('a 404 that does not say that nothing is there is told as an error', async 
   assert.match((await runOnce({ board })).serverError ?? '', /what to run from robot\/edge: no-such-place/);
 });
 
+test('a bad release that is offered again is warned of; forgiven by the server, it is taken', async () => {
+  const board = await fixture.newBoard();
+  const a = await fixture.release({ ...ok, 'usr/share/app': 'before the sick one' });
+  fixture.offer(a);
+  await runOnce({ board });
+  const check = `#!/bin/sh\ntest -e /var/mended\n`;
+  const b = await fixture.release({ [`${required}/20-disk`]: check });
+  fixture.offer(b);
+  assert.equal((await runOnce({ board })).state.kind, 'rolled-back');
+  const warnings: string[] = [];
+  const onProgress = (progress: AgentProgress) => {
+    if (progress.kind === 'warning') warnings.push(progress.message);
+  };
+  assert.equal((await runOnce({ board, onProgress })).state.kind, 'rolled-back');
+  assert.match(warnings.join(), new RegExp(`${b} is offered, but was bad on this board: health check 20-disk`));
+  await writeFile(join(board, 'sysroot/var/mended'), '');
+  fixture.bad.delete(b);
+  assert.deepEqual((await runOnce({ board })).state, { kind: 'good', release: b });
+  assert.deepEqual((await agentStatus(board)).bad, []);
+  assert.ok(!fixture.bad.has(b), 'it was not called bad again');
+});
+
 test('one agent at a time works on a board', async () => {
   const board = await fixture.newBoard();
   const lock = await lockBoard(join(board, 'agent'));

@@ -3,7 +3,7 @@ import type { BoardStatus, Checkpoint, Deployer, PullProgress } from '../deploy/
 import { AgentError, messageOf, systemCode } from '../errors.ts';
 import type { GatewayClient } from '../gateway/client.ts';
 import { type CheckResult, runChecks } from '../health/checks.ts';
-import { type Event, isResting, type State, transition } from '../machine/index.ts';
+import { type Event, isResting, type Machine, type State, transition } from '../machine/index.ts';
 import type { StateFile, Transfer } from '../state/schema.ts';
 import type { StateStore } from '../state/store.ts';
 import { enqueue, flush } from './outbox.ts';
@@ -101,7 +101,7 @@ export function createCycler(deps: CycleDeps): Cycler {
     const { bootId, booted, next, deployed } = await look();
     if (bootId === knownBoot) return;
     await apply({ kind: 'started', board: { bootId, booted, next, deployed } });
-    if (knownBoot === null) {
+    if (knownBoot === null && !isToldBad(store.current.machine)) {
       const report = stateReport(store.current.machine.state);
       if (report !== null) await store.save({ outbox: enqueue(store.current.outbox, [report]) });
     }
@@ -113,6 +113,24 @@ export function createCycler(deps: CycleDeps): Cycler {
     const { running } = await look();
     if (state.kind === 'good' && state.release === running?.commit) await deployer.markGood();
     if (state.kind === 'rolled-back' && running !== null && state.from !== running.commit) await deployer.settle();
+  };
+
+  /**
+   * Learns what was forgiven. While reports wait, the server may not yet know of what is bad; and afterwards only what
+   * it was seen to know can be forgiven: a server that lost its memory forgives nothing.
+   *
+   * @throws AgentError `unreachable`, `refused`
+   */
+  const askForgiveness = async (): Promise<void> => {
+    const before = store.current.machine;
+    if (before.bad.length === 0 || store.current.outbox.length > 0) return;
+    const { badReleases } = await client.registered(signal);
+    const machine = transition(before, { kind: 'judged', bad: badReleases }, now());
+    if (machine === before) return;
+    // Repeating `failed` or `rolled-back` would make the release bad on the server anew.
+    const report = machine.state.kind === 'idle' && before.state.kind !== 'idle' ? stateReport(machine.state) : null;
+    await store.save({ machine, outbox: enqueue(store.current.outbox, report === null ? [] : [report]) });
+    if (report !== null) tell({ kind: 'state', state: machine.state });
   };
 
   /** What to run. An operator may have let the board follow another channel since it last asked. */
@@ -130,12 +148,20 @@ export function createCycler(deps: CycleDeps): Cycler {
   };
 
   /** Asks the server. A state file is not written for an answer that changes nothing. */
-  const check = async (resting: State): Promise<string | null> => {
+  const check = async (): Promise<string | null> => {
     const { booted } = await look();
     try {
+      await askForgiveness();
       const release = await offered();
+      const bad = store.current.machine.bad.find((entry) => entry.release === release);
+      if (bad !== undefined && release !== booted) {
+        tell({ kind: 'warning', message: `release ${bad.release} is offered, but was bad on this board: ${bad.why}` });
+      }
       const event: Event = { kind: 'offered', release, booted };
-      const machine = { ...store.current.machine, state: { kind: 'checking' as const, resting: restingOf(resting) } };
+      const machine = {
+        ...store.current.machine,
+        state: { kind: 'checking' as const, resting: restingOf(store.current.machine.state) },
+      };
       const next = transition(machine, event, now());
       const contact = { checkedAt: now(), lastError: null };
       if (next.state.kind === 'downloading') {
@@ -218,7 +244,7 @@ export function createCycler(deps: CycleDeps): Cycler {
           if (asked) break;
           asked = true;
           await send();
-          serverError = await check(state);
+          serverError = await check();
         } else if (state.kind === 'downloading') {
           transfer = await download(state.release);
         } else if (state.kind === 'staged') {
@@ -237,10 +263,22 @@ export function createCycler(deps: CycleDeps): Cycler {
         }
       }
       await send();
+      // A failure that the server has just heard of may be forgiven before the next look.
+      if (serverError === null && store.current.machine.bad.some((bad) => bad.told !== true)) {
+        await askForgiveness().catch((error: unknown) => {
+          if (!(error instanceof AgentError)) throw error;
+        });
+      }
       const { booted } = await look();
       return { state: store.current.machine.state, booted, transfer, serverError, unsent: store.current.outbox.length };
     },
   };
+}
+
+/** Whether the board rests on a failure that the server knows of: saying it again would undo its being forgiven. */
+function isToldBad({ state, bad }: Machine): boolean {
+  const release = state.kind === 'failed' ? state.release : state.kind === 'rolled-back' ? state.from : null;
+  return bad.some((entry) => entry.release === release && entry.told === true);
 }
 
 function restingOf(state: State) {

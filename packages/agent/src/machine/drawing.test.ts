@@ -43,6 +43,7 @@ const events: Event[] = [
   { kind: 'due' },
   { kind: 'offered', release: B, booted: A },
   { kind: 'offered', release: null, booted: A },
+  { kind: 'judged', bad: [] },
   { kind: 'unreachable' },
   { kind: 'deployed' },
   { kind: 'obstructed', why },
@@ -56,9 +57,11 @@ test('the drawing in the README has the transitions of the code, and no others',
   const coded = new Set<string>();
   for (const state of states) {
     for (const event of events) {
-      const machine: Machine = { state, bad: [] };
-      const next = transition(machine, event).state.kind;
-      if (next !== state.kind) coded.add(`${state.kind} --> ${next}`);
+      for (const bad of [[], [{ release: B, why, at: 0, told: true }]]) {
+        const machine: Machine = { state, bad };
+        const next = transition(machine, event).state.kind;
+        if (next !== state.kind) coded.add(`${state.kind} --> ${next}`);
+      }
     }
   }
   const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');

@@ -1,15 +1,20 @@
 /** 64 hex digits: an OSTree commit. A release is a commit on a channel. */
 export type Release = string;
 
-/** A release that failed on this board. It is never taken again. */
+/** A release that failed on this board. It is not taken again before the server forgives it. */
 export interface BadRelease {
   release: Release;
   why: string;
   /** ms since the epoch. */
   at: number;
+  /** The server was seen to hold it for bad, too: only then does its absence there mean that it was forgiven. */
+  told?: boolean | undefined;
 }
 
-/** Nothing is going on and nothing is known about what runs. From: the first start; `checking`, when nothing is new. */
+/**
+ * Nothing is going on and nothing is known about what runs. From: the first start; `checking`, when nothing is new;
+ * `failed` and `rolled-back`, when the release was forgiven.
+ */
 export interface Idle {
   kind: 'idle';
 }
@@ -124,6 +129,8 @@ export type Event =
   | { kind: 'due' }
   /** The server said what this board should run (null: nothing). */
   | { kind: 'offered'; release: Release | null; booted: Release | null }
+  /** The server said what it holds to be bad on this board. Only to be asked when all reports have arrived. */
+  | { kind: 'judged'; bad: readonly Release[] }
   /** The server did not answer. */
   | { kind: 'unreachable' }
   | { kind: 'deployed' }

@@ -37,6 +37,19 @@ test('an unhealthy release is remembered before the board goes back, and never t
   assert.equal(offered.state.kind, 'rolled-back');
 });
 
+test('a release is forgiven when the server no longer has what it was seen to have, and not before', () => {
+  const sick = after(START, ...toB, upWithB, { kind: 'unhealthy', why: 'x', bootId: '2' });
+  const home = after(sick, board({ bootId: '3', booted: A, next: A, deployed: [A, B] }));
+  const unknown = after(home, { kind: 'judged', bad: [] });
+  assert.equal(unknown, home, 'the server never knew: that is no word about it');
+  const told = after(home, { kind: 'judged', bad: [B, C] });
+  assert.ok(isBad(told, B) && !isBad(told, C));
+  const forgiven = after(told, { kind: 'judged', bad: [C] });
+  assert.deepEqual(forgiven, { state: { kind: 'idle' }, bad: [] });
+  const offered = after(forgiven, { kind: 'due' }, { kind: 'offered', release: B, booted: A });
+  assert.equal(offered.state.kind, 'downloading');
+});
+
 test('an unhealthy release with nothing before it is kept running, as failed', () => {
   const first = after(
     START,
@@ -95,6 +108,7 @@ const maybe = fc.option(release);
 const anyEvent: fc.Arbitrary<Event> = fc.oneof(
   fc.record({ kind: fc.constant('due' as const) }),
   fc.record({ kind: fc.constant('offered' as const), release: maybe, booted: maybe }),
+  fc.record({ kind: fc.constant('judged' as const), bad: fc.uniqueArray(release) }),
   fc.record({ kind: fc.constant('unreachable' as const) }),
   fc.record({ kind: fc.constant('deployed' as const) }),
   fc.record({ kind: fc.constant('obstructed' as const), why: fc.constant('w') }),
@@ -113,14 +127,18 @@ const anyEvent: fc.Arbitrary<Event> = fc.oneof(
   }),
 );
 
-test('whatever happens: no bad release is worked on, and none is forgotten', () => {
+test('whatever happens: no bad release is worked on, and none is forgotten without the word of the server', () => {
   fc.assert(
     fc.property(fc.array(anyEvent, { maxLength: 60 }), (events) => {
       let machine = START;
       for (const event of events) {
         const before = machine;
         machine = transition(machine, event, 7);
-        assert.deepEqual(machine.bad.slice(0, before.bad.length), before.bad, 'bad only grows');
+        if (event.kind === 'judged') {
+          const kept = before.bad.filter((entry) => entry.told !== true || event.bad.includes(entry.release));
+          const names = (list: Machine['bad']) => list.map((entry) => entry.release);
+          assert.deepEqual(names(machine.bad), names(kept), 'only what the server knew and no longer has is forgotten');
+        } else assert.deepEqual(machine.bad.slice(0, before.bad.length), before.bad, 'bad only grows');
         const { state } = machine;
         const wanted =
           state.kind === 'downloading' || state.kind === 'staged' || state.kind === 'verifying'

@@ -12,13 +12,14 @@ export const VERIFY_ATTEMPTS = 10;
  *
  * INVARIANTS
  * - A release in `bad` is never downloaded, staged, rebooted into as an update, or verified.
- * - `bad` only grows.
+ * - `bad` shrinks by the server's word only: by `judged`, and by what the server was seen to hold for bad before.
  * - The boot order is changed in `rebooting` only, and `rebooting` leads to a release whose deployment is complete.
  * - Every state can be continued from what the board shows after a start: see `onStart`.
  */
 export function transition(machine: Machine, event: Event, at = 0): Machine {
   const { state } = machine;
   if (event.kind === 'started') return onStart(machine, event.board, at);
+  if (event.kind === 'judged') return onJudged(machine, event.bad);
   switch (state.kind) {
     case 'idle':
     case 'good':
@@ -59,6 +60,24 @@ export function transition(machine: Machine, event: Event, at = 0): Machine {
       // Only a start ends it.
       return machine;
   }
+}
+
+/** Forgets what the server held for bad and no longer does, also as what the board rests on. */
+function onJudged(machine: Machine, judged: readonly Release[]): Machine {
+  const bad = machine.bad
+    .filter(({ release, told }) => told !== true || judged.includes(release))
+    .map((entry) => (entry.told !== true && judged.includes(entry.release) ? { ...entry, told: true } : entry));
+  const changed = bad.length !== machine.bad.length || bad.some((entry, i) => entry !== machine.bad[i]);
+  if (!changed) return machine;
+  const forgiven = (release: Release) => isBad(machine, release) && !bad.some((entry) => entry.release === release);
+  const rest = (resting: Resting): Resting =>
+    (resting.kind === 'failed' && forgiven(resting.release)) ||
+    (resting.kind === 'rolled-back' && forgiven(resting.from))
+      ? { kind: 'idle' }
+      : resting;
+  const { state } = machine;
+  if (isResting(state)) return { bad, state: rest(state) };
+  return { bad, state: 'resting' in state ? { ...state, resting: rest(state.resting) } : state };
 }
 
 /** Continues after a start of the agent, whatever happened to the board meanwhile. */

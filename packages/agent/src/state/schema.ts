@@ -56,7 +56,9 @@ export const StateFile = z.object({
   version: z.literal(1),
   machine: z.object({
     state: State,
-    bad: z.array(z.object({ release: Release, why: z.string(), at: z.number() })).readonly(),
+    bad: z
+      .array(z.object({ release: Release, why: z.string(), at: z.number(), told: z.boolean().optional() }))
+      .readonly(),
   }),
   outbox: z.array(Report),
   /** ms since the epoch of the last answer of the server. */
