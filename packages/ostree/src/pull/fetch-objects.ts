@@ -3,7 +3,7 @@ import type { DirTree } from '../formats/dirtree.ts';
 import { type Checksum, loosePath, type Tree } from '../formats/object-name.ts';
 import { hasObject, MAX_METADATA_BYTES } from '../repo/objects.ts';
 import type { Transaction } from '../repo/transaction.ts';
-import { type HttpSource, MAX_REQUESTS, readBody } from './http.ts';
+import { ACCESS_HINT, type HttpSource, MAX_REQUESTS, readBody } from './http.ts';
 import { KnownFolders, readDirTreeSync } from './known-trees.ts';
 import type { ProgressMeter } from './progress.ts';
 import { receiveFile } from './receive-file.ts';
@@ -306,8 +306,23 @@ function compact(
 }
 
 /** The error for an object that a remote should have and has not. */
-export function missing(source: HttpSource, checksum: Checksum, extension: string): OstreeError {
+export function missing(
+  source: HttpSource,
+  checksum: Checksum,
+  extension: 'commit' | 'dirtree' | 'dirmeta' | 'filez',
+): OstreeError {
   const object = `${checksum}.${extension}`;
+  const forbidden = source.forbidden(`objects/${loosePath(checksum, extension)}`);
+  if (forbidden !== undefined) {
+    return new OstreeError(
+      'network',
+      `${source.base}: asked for the object ${object}, the server answered ${forbidden}`,
+      {
+        object,
+        hint: ACCESS_HINT,
+      },
+    );
+  }
   return new OstreeError('not-found', `${source.base}: has no object ${object}`, {
     object,
     hint: 'The remote is incomplete, or was pruned while it was being pulled from: pull again.',

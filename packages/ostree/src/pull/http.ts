@@ -30,6 +30,10 @@ const FIRST_WAIT_MS = 200;
 const MAX_WAIT_MS = 30_000;
 const MAX_IDLE_BODY = 64 * 1024;
 const NOT_FOUND = new Set([403, 404, 410]);
+/** What to do about an answer of 403 where something should be. */
+export const ACCESS_HINT =
+  'The server does not let you read this, or hides so that it is not there. ' +
+  'Check the address and what you may read; give a client certificate or headers if it wants them.';
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
 /** Worth another try: the network or the server failed, and nothing says that it will again. */
@@ -74,6 +78,7 @@ export class HttpSource {
   /** For hosts that a redirect leads to: they see neither our certificate nor our headers. */
   readonly #strangers: http.Agent;
   readonly #active = new Set<Active>();
+  readonly #forbidden = new Map<string, string>();
   readonly #watch: NodeJS.Timeout;
   readonly #stallMs: number;
   #lastTick = Date.now();
@@ -118,7 +123,7 @@ export class HttpSource {
    *
    * @param path below the repository, already fit for a URL
    * @param headers asked for anew at each try
-   * @returns null when there is no such file
+   * @returns null when there is no such file, or none that the server gives us (see forbidden)
    * @throws OstreeError `network` after the last try; what `consume` throws, at once
    */
   async get<T>(
@@ -138,6 +143,14 @@ export class HttpSource {
         await sleep(wait, undefined, this.#options.signal ? { signal: this.#options.signal } : {});
       }
     }
+  }
+
+  /**
+   * What the server said ("403 Forbidden") when a file was asked for that `get` then said is not there. Object
+   * stores answer so for what they do not have, too, so by itself it is no error.
+   */
+  forbidden(path: string): string | undefined {
+    return this.#forbidden.get(path);
   }
 
   /** A small file whole, or null when there is none. Throws `corrupt` beyond `limit` bytes. */
@@ -167,6 +180,8 @@ export class HttpSource {
           continue;
         }
         if (NOT_FOUND.has(status)) {
+          if (status === 403) this.#forbidden.set(path, `${status} ${body.statusMessage ?? ''}`.trimEnd());
+          else this.#forbidden.delete(path);
           // Read to its end if that is near, so that the connection can be used again.
           if (Number(body.headers['content-length'] ?? Number.NaN) <= MAX_IDLE_BODY) body.resume();
           else body.destroy();

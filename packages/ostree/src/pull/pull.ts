@@ -78,8 +78,9 @@ export async function pull(repo: Repo, options: PullOptions): Promise<PullStats>
   const meter = new ProgressMeter(options.onProgress);
   const source = new HttpSource(options.url, options);
   try {
-    await assertArchive(source);
-    const wanted = refs || commits.length === 0 ? await resolveRemoteRefs(source, refs) : new Map<string, Checksum>();
+    const hasConfig = await assertArchive(source);
+    const wanted =
+      refs || commits.length === 0 ? await resolveRemoteRefs(source, refs, hasConfig) : new Map<string, Checksum>();
     const partials = await tidyPartials(repo);
     const stats: PullStats = {
       commits: new Map([...wanted, ...commits.map((commit) => [commit, commit] as const)]),
