@@ -310,8 +310,21 @@ test('with TLS both sides show who they are', async (t) => {
   });
   const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const client = { key: read('client.key'), cert: read('client.pem') };
-  await assert.rejects(pull(repo, { url, refs: ['main'], tls: client }), { code: 'network' });
+  await assert.rejects(pull(repo, { url, refs: ['main'], tls: client }), {
+    code: 'network',
+    message: /certificate is not trusted/,
+    hint: /tls-ca-path .* tls\.ca/,
+  });
   await assert.rejects(pull(repo, { url, refs: ['main'], tls: { ca }, retries: 0 }), { code: 'network' });
   await pull(repo, { url, refs: ['main'], tls: { ca, ...client } });
   assert.deepEqual((await fsck(repo)).damaged, []);
+});
+
+test('https to a port where plain HTTP is spoken is called that', async (t) => {
+  const { url, repo } = await liar(t);
+  await assert.rejects(pull(repo, { url: url.replace('http:', 'https:'), refs: ['main'] }), {
+    code: 'network',
+    message: /does not speak TLS on this port$/,
+    hint: /http:\/\//,
+  });
 });

@@ -94,7 +94,7 @@ export async function pull(repo: Repo, options: PullOptions): Promise<PullStats>
       repo,
       async (tx) => {
         const history = await fetchCommits(tx, source, meter, new Set(stats.commits.values()), options);
-        if (options.verifyBindings !== false) {
+        if (options.refs && options.verifyBindings !== false) {
           const byName = new Map(history.map(({ checksum, commit }) => [checksum, commit]));
           for (const [name, commit] of wanted) assertBinding(name, commit, byName.get(commit)!, source.base);
         }
@@ -155,7 +155,7 @@ async function pullLocal(repo: Repo, options: PullOptions): Promise<PullStats> {
     if (!commit) throw new OstreeError('not-found', `${src.path}: has no ref ${name}`);
     wanted.set(name, commit);
   }
-  if (options.verifyBindings !== false) {
+  if (refs && options.verifyBindings !== false) {
     for (const [name, commit] of wanted) {
       // What the other repository has itself from a remote is bound to that remote's name for it.
       assertBinding(name.slice(name.indexOf(':') + 1), commit, await readCommit(src, commit), src.path);
