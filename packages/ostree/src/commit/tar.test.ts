@@ -119,6 +119,24 @@ test('a filter leaves out what it is told to, with all below it', async (t) => {
   assert.equal((await readFileObject(repo, keep.files.get('file')!)).header.uid, 3);
 });
 
+test('a hard link may come before its target, and lead to another link', async (t) => {
+  const repo = await emptyRepo(t);
+  const tar = await archive((tar) => {
+    tar.entry({ name: 'dir/first', type: 'link', linkname: 'second' });
+    tar.entry({ name: 'again', type: 'link', linkname: 'dir/first' });
+    tar.entry({ name: 'replaced', type: 'link', linkname: 'nothing' });
+    tar.entry({ name: 'second', type: 'link', linkname: './file' });
+    tar.entry({ name: 'file', mode: 0o600 }, 'content');
+    tar.entry({ name: 'replaced' }, 'not a link any more');
+  });
+  const root = await readDirTree(repo, (await store(repo, tar)).contents);
+  const dir = await readDirTree(repo, root.dirs.get('dir')!.contents);
+  const file = root.files.get('file')!;
+  assert.match(file, /^[0-9a-f]{64}$/);
+  assert.deepEqual([dir.files.get('first'), root.files.get('again'), root.files.get('second')], [file, file, file]);
+  assert.notEqual(root.files.get('replaced'), file);
+});
+
 test('what a tree cannot hold is refused, and nothing is stored', async (t) => {
   const repo = await emptyRepo(t);
   const cases: [fill: (tar: Pack) => void, code: string, message: RegExp][] = [
@@ -126,7 +144,30 @@ test('what a tree cannot hold is refused, and nothing is stored', async (t) => {
     [(tar) => tar.entry({ name: '..', type: 'directory' }), 'invalid', /another folder/],
     [(tar) => tar.entry({ name: 'dev', type: 'block-device' }), 'unsupported', /device/],
     [(tar) => tar.entry({ name: 'a', type: 'link', linkname: '../etc/passwd' }), 'invalid', /another folder/],
-    [(tar) => tar.entry({ name: 'a', type: 'link', linkname: 'nothing' }), 'invalid', /hard link/],
+    [(tar) => tar.entry({ name: 'a', type: 'link', linkname: 'nothing' }), 'invalid', /\/a is a hard link to nothing/],
+    [
+      (tar) => tar.entry({ name: 'a', type: 'link', linkname: 'a' }),
+      'invalid',
+      /\/a is a hard link to a: .*each other/,
+    ],
+    [
+      (tar) => {
+        tar.entry({ name: 'a', type: 'link', linkname: 'b' });
+        tar.entry({ name: 'b', type: 'link', linkname: 'c' });
+        tar.entry({ name: 'c', type: 'link', linkname: 'b' });
+      },
+      'invalid',
+      /hard link .*each other/,
+    ],
+    [
+      (tar) => {
+        tar.entry({ name: 'a', type: 'link', linkname: 'd' });
+        tar.entry({ name: 'd', type: 'directory' });
+      },
+      'invalid',
+      /\/a is a hard link to d, which is a folder/,
+    ],
+    [() => {}, 'invalid', /empty archive/],
     [(tar) => tar.entry({ name: 'a', type: 'symlink', linkname: '' }), 'invalid', /without a target/],
     [
       (tar) => {
@@ -145,6 +186,9 @@ test('what a tree cannot hold is refused, and nothing is stored', async (t) => {
   const device = await archive((tar) => tar.entry({ name: 'dev', type: 'fifo' }));
   const tree = await store(repo, device, { skipDevices: true });
   assert.equal((await readDirTree(repo, tree.contents)).files.size, 0);
+  for (const nothing of [Buffer.alloc(0), gzipSync(''), zstdCompressSync('')]) {
+    await assert.rejects(store(repo, nothing), { code: 'invalid', message: /empty archive/ });
+  }
   const xz = Buffer.from('fd377a585a000000', 'hex');
   await assert.rejects(store(repo, xz), { code: 'unsupported', message: /xz/ });
   await assert.rejects(store(repo, Buffer.from('no tar at all'.repeat(100))), { code: 'invalid', offset: 0 });

@@ -36,11 +36,11 @@ const BATCH_BYTES = 4 * 1024 * 1024;
 /**
  * Stores a tar archive: plain, gzip or zstd, told by its first bytes. Owners, modes with setuid bits, symlinks, hard
  * links (as files of the same content) and extended attributes are kept. A later entry replaces an earlier one of
- * the same path. The stream is read to its end.
+ * the same path, and a hard link may come before its target. The stream is read to its end.
  *
  * @param source a stream, or the path of a file
- * @throws OstreeError `invalid` for what is no tar archive (with its offset) or leaves the tree (`..`), `unsupported`
- *   for devices, sparse files, xz and bzip2
+ * @throws OstreeError `invalid` for what is no tar archive (with its offset), has no entries or leaves the tree (`..`),
+ *   and for hard links to nothing; `unsupported` for devices, sparse files, xz and bzip2
  */
 export async function writeTar(
   tx: Transaction,
@@ -51,7 +51,10 @@ export async function writeTar(
   try {
     const reader = new TarReader(await decompressed(stream));
     const tree = new TreeFromTar(tx, options);
-    for (let entry = await reader.next(); entry; entry = await reader.next()) {
+    let entry = await reader.next();
+    // An export that failed leaves one behind; as a commit it would delete everything.
+    if (!entry) throw new OstreeError('invalid', 'tar: an empty archive: there is no entry in it', { offset: 0 });
+    for (; entry; entry = await reader.next()) {
       await tree.add(entry, reader);
       tx.signal?.throwIfAborted();
     }
@@ -105,7 +108,7 @@ async function decompressed(stream: Readable): Promise<AsyncIterable<Uint8Array>
 
 interface FileNode {
   kind: 'file';
-  /** Empty until its batch is stored. */
+  /** Empty until its batch is stored, or for a hard link, until its target is known. */
   checksum: Checksum;
 }
 
@@ -113,6 +116,13 @@ interface FolderNode {
   kind: 'folder';
   meta: Checksum;
   entries: Map<string, FileNode | FolderNode>;
+}
+
+/** A hard link that came before its target. */
+interface EarlyLink {
+  path: string;
+  entry: TarEntry;
+  target: readonly string[];
 }
 
 class TreeFromTar {
@@ -127,6 +137,7 @@ class TreeFromTar {
   #failure: { error: unknown } | undefined;
   #files = 0;
   #bytes = 0;
+  readonly #earlyLinks = new Map<FileNode, EarlyLink>();
   readonly #leftOut = new Set<string>();
 
   constructor(tx: Transaction, options: WriteTarOptions) {
@@ -201,13 +212,45 @@ class TreeFromTar {
   }
 
   #linked(entry: TarEntry, path: string): FileNode {
-    const parts = partsOf(entry.target, entry);
+    const target = partsOf(entry.target, entry);
+    const present = this.#find(target);
+    if (present?.kind === 'file') return present;
+    const node: FileNode = { kind: 'file', checksum: '' };
+    this.#earlyLinks.set(node, { path, entry, target });
+    return node;
+  }
+
+  #find(parts: readonly string[]): FileNode | FolderNode | undefined {
     let node: FileNode | FolderNode | undefined = this.#root;
     for (const part of parts) node = node?.kind === 'folder' ? node.entries.get(part) : undefined;
-    if (node?.kind === 'file') return node;
-    throw new OstreeError('invalid', `tar: ${path} is a hard link to ${entry.target}, which does not come before it`, {
-      offset: entry.offset,
-    });
+    return node;
+  }
+
+  /** Follows links that came before their targets, now that everything is there. */
+  #checksumOf(file: FileNode): Checksum {
+    const passed = new Set<FileNode>();
+    let node = file;
+    for (let link = this.#earlyLinks.get(node); link; link = this.#earlyLinks.get(node)) {
+      passed.add(node);
+      const { path, entry, target } = link;
+      const next = this.#find(target);
+      const wrong =
+        next?.kind !== 'file'
+          ? `, which is ${next ? 'a folder' : 'not in the archive, or left out of it'}`
+          : passed.has(next)
+            ? ': these links lead to each other, and to no file'
+            : null;
+      if (wrong !== null) {
+        const message = `tar: ${path} is a hard link to ${entry.target}${wrong}`;
+        throw new OstreeError('invalid', message, { offset: entry.offset });
+      }
+      node = next as FileNode;
+    }
+    for (const one of passed) {
+      one.checksum = node.checksum;
+      this.#earlyLinks.delete(one);
+    }
+    return node.checksum;
   }
 
   async #stored(entry: TarEntry, reader: TarReader): Promise<FileNode> {
@@ -281,7 +324,7 @@ class TreeFromTar {
     const files = new Map<string, Checksum>();
     const dirs = new Map<string, Tree>();
     for (const [name, node] of folder.entries) {
-      if (node.kind === 'file') files.set(name, node.checksum);
+      if (node.kind === 'file') files.set(name, this.#checksumOf(node));
       else dirs.set(name, this.#write(node));
     }
     return { contents: this.#tx.writeDirTree({ files, dirs }), meta: folder.meta };
