@@ -31,7 +31,10 @@ export interface PullOptions {
   depth?: number;
   /** Commit objects and their detached metadata alone; they are marked as partial, as libostree does. */
   commitMetadataOnly?: boolean;
-  /** Refuse a ref whose commit says that it is bound to other refs (`ostree.ref-binding`). Default true. */
+  /**
+   * Refuse a ref of `refs` whose commit says that it is bound to others (`ostree.ref-binding`). Default true. As in
+   * libostree, refs that come along because all are pulled are not checked.
+   */
   verifyBindings?: boolean;
   /** From a local path: see CopyClosureOptions. */
   trusted?: boolean;

@@ -10,6 +10,7 @@ export const pullLocal: RepoVerb = {
     untrusted: { type: 'boolean', help: 'Verify checksums of objects (always enabled)' },
     'commit-metadata-only': { type: 'boolean', help: 'Fetch only the commit metadata' },
     depth: { type: 'string', argument: 'DEPTH', help: 'Traverse DEPTH parents (-1=infinite) (default: 0)' },
+    'disable-verify-bindings': { type: 'boolean', help: 'Do not verify commit bindings' },
     'disable-static-deltas': { type: 'boolean', help: 'Do not use static deltas' },
   },
   async run(parsed, signal) {
@@ -27,6 +28,7 @@ export const pullLocal: RepoVerb = {
         ? { refs: wanted.filter((one) => !isChecksum(one)), commits: wanted.filter(isChecksum) }
         : {}),
       commitMetadataOnly: parsed.flag('commit-metadata-only'),
+      verifyBindings: !parsed.flag('disable-verify-bindings'),
       signal,
       ...(remote === undefined ? {} : { remote }),
       ...(depth === undefined ? {} : { depth }),

@@ -29,6 +29,7 @@ export const pullVerb: RepoVerb = {
       help: 'How often each download is tried again upon failure (default: 5)',
     },
     untrusted: { type: 'boolean', help: 'Verify checksums of local sources (always enabled)' },
+    'disable-verify-bindings': { type: 'boolean', help: 'Do not verify commit bindings' },
     'disable-static-deltas': { type: 'boolean', help: 'Do not use static deltas' },
   },
   async run(parsed, signal) {
@@ -57,6 +58,7 @@ export const pullVerb: RepoVerb = {
         ? { refs: wanted.filter((one) => !isChecksum(one)), commits: wanted.filter(isChecksum) }
         : {}),
       commitMetadataOnly: parsed.flag('commit-metadata-only'),
+      verifyBindings: !parsed.flag('disable-verify-bindings'),
       headers: Object.fromEntries(parsed.list('http-header').map((pair) => keyValue(pair, '--http-header'))),
       signal,
       ...(mirror ? {} : { remote: name }),
