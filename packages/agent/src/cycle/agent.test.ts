@@ -313,6 +313,73 @@ test('a bad release that is offered again is warned of; forgiven by the server, 
   assert.ok(!fixture.bad.has(b), 'it was not called bad again');
 });
 
+test('a repository that lost or damaged an object of a commit that counts as whole heals by itself', async () => {
+  const board = await fixture.newBoard();
+  const a = await fixture.release({ ...ok, 'usr/share/app': 'whole' });
+  fixture.offer(a);
+  await runOnce({ board });
+  const b = await fixture.release({ ...ok, 'usr/share/app': 'shares nearly everything' });
+  fixture.offer(b);
+  const objects = join(board, 'sysroot/repo/objects');
+  const find = async (type: string) =>
+    (await readdir(objects, { recursive: true })).filter((name) => name.endsWith(type));
+  await assert.rejects(
+    runOnce({
+      board,
+      async checkpoint(step) {
+        if (step !== 'stage') return;
+        for (const name of await find('.filez')) await rm(join(objects, name));
+        throw new Error('cut off');
+      },
+    }),
+    /cut off/,
+  );
+  assert.deepEqual((await runOnce({ board })).state, { kind: 'good', release: b });
+
+  const c = await fixture.release({ ...ok, 'usr/share/app': 'third' });
+  fixture.offer(c);
+  const result = await runOnce({
+    board,
+    async checkpoint(step) {
+      if (step !== 'stage') return;
+      const [metadata = ''] = await find('.dirtree');
+      await writeFile(join(objects, metadata), 'rot');
+    },
+  });
+  assert.deepEqual(result.state, { kind: 'good', release: c });
+});
+
+test('a clean-up of the repository that is cut off leaves no commit without content, and is gone on with', async () => {
+  const board = await fixture.newBoard();
+  const objects = join(board, 'sysroot/repo/objects');
+  const offer = async (text: string) => {
+    const commit = await fixture.release({ ...ok, 'usr/share/app': text });
+    fixture.offer(commit);
+    return commit;
+  };
+  const there = (commit: string) =>
+    access(join(objects, commit.slice(0, 2), `${commit.slice(2)}.commit`)).then(
+      () => true,
+      () => false,
+    );
+  const first = await offer('pruned');
+  await runOnce({ board });
+  await offer('second');
+  await runOnce({ board });
+  await offer('third');
+  const checkpoint = (step: string) => {
+    if (step === 'prune: contents') throw new Error('cut off');
+  };
+  await assert.rejects(runOnce({ board, checkpoint }), /cut off/);
+  assert.equal(await there(first), false);
+  const count = async () => (await readdir(objects, { recursive: true })).length;
+  const before = await count();
+  await runOnce({ board });
+  assert.ok((await count()) < before, 'what was left is removed');
+  fixture.offer(first);
+  assert.deepEqual((await runOnce({ board })).state, { kind: 'good', release: first });
+});
+
 test('one agent at a time works on a board', async () => {
   const board = await fixture.newBoard();
   const lock = await lockBoard(join(board, 'agent'));

@@ -11,6 +11,7 @@ import type { Deployment } from '../deployer.ts';
  * boot -> boot.<n>          the boot loader's configuration, swapped as a whole
  * boot.<n>/default, fallback    links to deployments
  * boot.<n>/tries            boots left before the fallback is taken; no file: nothing is counted
+ * pruning                   there while deployments and then objects are removed, to be gone on with
  * run/booted                plays /run: which deployment runs, since which boot; gone when the power is
  * ```
  */
@@ -21,6 +22,7 @@ export interface Layout {
   var: string;
   boot: string;
   run: string;
+  pruning: string;
 }
 
 export function layoutOf(root: string): Layout {
@@ -31,6 +33,7 @@ export function layoutOf(root: string): Layout {
     var: join(root, 'var'),
     boot: join(root, 'boot'),
     run: join(root, 'run'),
+    pruning: join(root, 'pruning'),
   };
 }
 

@@ -1,13 +1,20 @@
-import { readdir, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
-import { openRepo, type Repo, readCommit, readDirTree } from '@treeline/ostree';
+import { rm, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { openRepo, type Repo, readCommit, readDirTree, syncFolder } from '@treeline/ostree';
+import type { Checkpoint } from '../deployer.ts';
+import { partialMark, repositoryObjects } from './repository-objects.ts';
 
 /**
- * Removes every object that none of the commits needs. Nobody else may write to the repository meanwhile.
+ * Removes every object that none of the commits needs. A commit that is there counts as whole, for any later pull, so
+ * commits go first, and are gone on disk before anything else is touched. Nobody else may write to the repository meanwhile.
  *
  * @throws OstreeError if a commit that is to be kept is not whole: then nothing is removed.
  */
-export async function pruneRepo(path: string, keep: readonly string[]): Promise<{ removed: number }> {
+export async function pruneRepo(
+  path: string,
+  keep: readonly string[],
+  checkpoint: Checkpoint,
+): Promise<{ removed: number }> {
   const repo = await openRepo(path);
   const needed = new Set<string>();
   for (const commit of keep) {
@@ -16,17 +23,14 @@ export async function pruneRepo(path: string, keep: readonly string[]): Promise<
     needed.add(`${tree.meta}.dirmeta`);
     await markTree(repo, tree.contents, needed);
   }
-  let removed = 0;
-  const objects = join(path, 'objects');
-  for (const prefix of await readdir(objects)) {
-    if (!/^[0-9a-f]{2}$/.test(prefix)) continue;
-    for (const name of await readdir(join(objects, prefix))) {
-      if (!/^[0-9a-f]{62}\.[a-z]+$/.test(name) || needed.has(`${prefix}${name}`)) continue;
-      await unlink(join(objects, prefix, name));
-      removed += 1;
-    }
-  }
-  return { removed };
+  const doomed = (await repositoryObjects(path)).filter(({ name }) => !needed.has(name));
+  const commits = doomed.filter(({ type }) => type === 'commit');
+  for (const object of commits) await unlink(object.path);
+  for (const folder of new Set(commits.map((object) => dirname(object.path)))) await syncFolder(folder);
+  await checkpoint('prune: contents');
+  for (const object of doomed) if (object.type !== 'commit') await unlink(object.path);
+  for (const { checksum } of commits) await rm(partialMark(path, checksum), { force: true });
+  return { removed: doomed.length };
 }
 
 async function markTree(repo: Repo, contents: string, needed: Set<string>): Promise<void> {

@@ -1,7 +1,19 @@
-import { lstat, mkdir, readdir, rename, stat } from 'node:fs/promises';
+import { lstat, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checkout, createRepo, downloadSize, OstreeError, pull, readCommit, syncFolder } from '@treeline/ostree';
-import { AgentError, systemCode } from '../../errors.ts';
+import {
+  checkout,
+  createRepo,
+  type DownloadSize,
+  downloadSize,
+  OstreeError,
+  pull,
+  type Repo,
+  readCommit,
+  syncFolder,
+  type Tree,
+  writeFileDurably,
+} from '@treeline/ostree';
+import { AgentError, messageOf, systemCode } from '../../errors.ts';
 import type { BoardStatus, Checkpoint, Deployer, Deployment, PullOptions, PullReport } from '../deployer.ts';
 import { removeTree, syncTree } from '../disk.ts';
 import type { Remote } from '../remote.ts';
@@ -18,6 +30,7 @@ import {
 import { mergeEtc } from './etc-merge.ts';
 import { deploymentName, type Layout, layoutOf, parseDeploymentName, sameDeployment } from './layout.ts';
 import { pruneRepo } from './prune.ts';
+import { isDamage, prepareRepair } from './repair.ts';
 
 export interface VirtualBoardOptions {
   /** The folder that plays sysroot; made if missing. */
@@ -45,7 +58,15 @@ export function createVirtualBoard(o: VirtualBoardOptions): Deployer {
       if ((await readBooted(layout)) === null) await boot(layout, checkpoint);
     },
     status: () => status(layout),
-    pull: (commit, options) => pullCommit(layout, o.remote, commit, options),
+    async pull(commit, options) {
+      try {
+        return await pullCommit(layout, o.remote, commit, options);
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        await prepareRepair(layout.repo, error);
+        return pullCommit(layout, o.remote, commit, options);
+      }
+    },
 
     async stage(commit, signal) {
       const { running, deployments } = await status(layout);
@@ -56,7 +77,15 @@ export function createVirtualBoard(o: VirtualBoardOptions): Deployer {
       if (same.some((deployment) => !used(deployment))) return;
       const deployment = { commit, serial: Math.max(-1, ...same.map((other) => other.serial)) + 1 };
       await removeLeftovers(layout);
-      await layOut(layout, deployment, { signal, checkpoint });
+      try {
+        await layOut(layout, deployment, { signal, checkpoint });
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        await prepareRepair(layout.repo, error);
+        await pullCommit(layout, o.remote, commit, { signal });
+        await removeLeftovers(layout);
+        await layOut(layout, deployment, { signal, checkpoint });
+      }
     },
 
     async activate(commit) {
@@ -99,7 +128,7 @@ export function createVirtualBoard(o: VirtualBoardOptions): Deployer {
       if (order === null || !sameDeployment(order.default, running)) return;
       if (order.tries !== null) await clearTries(layout);
       await checkpoint('mark-good: clean');
-      await keepOnly(layout, ordered(order));
+      await keepOnly(layout, ordered(order), checkpoint);
     },
 
     async settle() {
@@ -110,7 +139,7 @@ export function createVirtualBoard(o: VirtualBoardOptions): Deployer {
         await writeBootOrder(layout, { default: running, fallback: null, tries: null }, checkpoint);
       }
       await checkpoint('settle: clean');
-      await keepOnly(layout, [running]);
+      await keepOnly(layout, [running], checkpoint);
     },
 
     async checks() {
@@ -150,7 +179,12 @@ function newest(deployments: readonly Deployment[], commit: string): Deployment 
   return found;
 }
 
-async function pullCommit(layout: Layout, remote: Remote, commit: string, o: PullOptions): Promise<PullReport> {
+async function pullCommit(
+  layout: Layout,
+  remote: Remote,
+  commit: string,
+  o: Omit<PullOptions, 'channel'>,
+): Promise<PullReport> {
   const repo = await createRepo(layout.repo, { mode: 'archive' });
   const stats = await pull(repo, {
     url: `${remote.gateway}/ostree`,
@@ -161,7 +195,7 @@ async function pullCommit(layout: Layout, remote: Remote, commit: string, o: Pul
     onProgress: (progress) => o.onProgress?.({ objects: progress.objects, bytes: progress.bytes }),
   });
   const { tree } = await readCommit(repo, commit);
-  const whole = downloadSize(repo, null, tree);
+  const whole = sizeOf(repo, tree);
   const itself = await stat(join(layout.repo, 'objects', commit.slice(0, 2), `${commit.slice(2)}.commit`));
   return {
     objects: stats.metadataFetched + stats.contentFetched,
@@ -169,6 +203,16 @@ async function pullCommit(layout: Layout, remote: Remote, commit: string, o: Pul
     totalObjects: whole.totalObjects + 1,
     totalBytes: whole.totalBytes + itself.size,
   };
+}
+
+/** What is there of a tree that should be whole. Throws OstreeError `not-found` when it is not. */
+function sizeOf(repo: Repo, tree: Tree): DownloadSize {
+  try {
+    return downloadSize(repo, null, tree);
+  } catch (cause) {
+    if (systemCode(cause) !== 'ENOENT') throw cause;
+    throw new OstreeError('not-found', `${repo.path} lacks a part of ${tree.contents}: ${messageOf(cause)}`, { cause });
+  }
 }
 
 /** Checks the tree out under a name that counts for nothing, and gives it its name when it is whole and on disk. */
@@ -221,23 +265,26 @@ async function removeLeftovers(layout: Layout): Promise<void> {
 }
 
 /** Removes all other deployments, and the objects that only they needed. */
-async function keepOnly(layout: Layout, keep: readonly Deployment[]): Promise<void> {
+async function keepOnly(layout: Layout, keep: readonly Deployment[], checkpoint: Checkpoint): Promise<void> {
   await removeLeftovers(layout);
-  let removed = false;
+  let removed = (await lstat(layout.pruning).catch(() => null)) !== null;
   for (const name of await readdir(layout.deploy)) {
     const deployment = parseDeploymentName(name);
     if (deployment === null || keep.some((kept) => sameDeployment(kept, deployment))) continue;
+    // On disk before: a clean-up that is cut off is gone on with.
+    if (!removed) await writeFileDurably(layout.pruning, '');
+    removed = true;
     // Renamed first: half a tree must not look like a deployment.
     const doomed = join(layout.deploy, `${STAGING}${name}`);
     await rename(join(layout.deploy, name), doomed);
     await removeTree(doomed);
-    removed = true;
   }
   if (!removed) return;
   try {
-    await pruneRepo(layout.repo, [...new Set(keep.map((deployment) => deployment.commit))]);
+    await pruneRepo(layout.repo, [...new Set(keep.map((deployment) => deployment.commit))], checkpoint);
   } catch (error) {
     // The space is won back next time; an object that is gone from the repository does not harm a deployment.
     if (!(error instanceof OstreeError) && systemCode(error) === undefined) throw error;
   }
+  await rm(layout.pruning, { force: true });
 }
