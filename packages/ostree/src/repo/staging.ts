@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, renameSync, statSync } from 'node:fs';
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { access, constants, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { systemCode } from '../errors.ts';
+import { OstreeError, systemCode } from '../errors.ts';
 import { loosePath } from '../formats/object-name.ts';
 import { hasSyncFilesystem, syncFilesystem, tryHold } from '../fs/syscalls.ts';
 import type { Repo } from './repo.ts';
@@ -30,13 +30,19 @@ const OBJECT_NAME = /^[0-9a-f]{64}\.(filez|file|dirmeta|dirtree|commitmeta|commi
 /** What an object needs comes before it: whatever is in the repository has its parts. */
 const RANK: Record<string, number> = { filez: 0, file: 0, dirmeta: 1, dirtree: 2, commitmeta: 3, commit: 4 };
 
-/** Makes a staging folder, after removing those of processes that are gone. */
+/**
+ * Makes a staging folder, after removing those of processes that are gone.
+ *
+ * @throws OstreeError `io` where nothing can be written
+ */
 export async function openStaging(repo: Repo): Promise<Staging> {
   await removeAbandoned(repo);
   const id = randomBytes(8).toString('hex');
   const begun = join(repo.path, 'tmp', `treeline-begun-${id}`);
   const path = join(repo.path, 'tmp', `treeline-${id}`);
-  await mkdir(begun, { recursive: true });
+  await mkdir(begun, { recursive: true }).catch(async (cause: unknown) => {
+    throw await cannotStage(repo, cause);
+  });
   const held = openSync(join(begun, HELD), 'w');
   tryHold(held);
   // Only now is it what others look at: without a lock they would take it for abandoned.
@@ -49,6 +55,18 @@ export async function openStaging(repo: Repo): Promise<Staging> {
       closeSync(held);
     },
   };
+}
+
+/** Node's recursive mkdir says ENOENT on a read-only file system; access says what is the matter. */
+async function cannotStage(repo: Repo, cause: unknown): Promise<OstreeError> {
+  const code = await access(repo.path, constants.W_OK).then(() => systemCode(cause), systemCode);
+  if (code === 'EROFS') {
+    return new OstreeError('io', `${repo.path}: cannot be written to: it is on a read-only file system`, {
+      cause,
+      hint: 'Mount it for writing, or use a repository elsewhere.',
+    });
+  }
+  return new OstreeError('io', `${repo.path}: cannot make a folder in its tmp: ${code}`, { cause });
 }
 
 async function release(repo: Repo, path: string, held: number): Promise<void> {
