@@ -98,9 +98,9 @@ export function createCycler(deps: CycleDeps): Cycler {
 
   const start = async () => {
     await deployer.powerOn();
-    const { bootId, booted, next, deployed } = await look();
+    const { bootId, booted, next, deployed, exhausted } = await look();
     if (bootId === knownBoot) return;
-    await apply({ kind: 'started', board: { bootId, booted, next, deployed } });
+    await apply({ kind: 'started', board: { bootId, booted, next, deployed, exhausted } });
     if (knownBoot === null && !isToldBad(store.current.machine)) {
       const report = stateReport(store.current.machine.state);
       if (report !== null) await store.save({ outbox: enqueue(store.current.outbox, [report]) });

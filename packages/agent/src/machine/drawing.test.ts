@@ -34,7 +34,9 @@ const commits = [A, B, null];
 const boards: Event[] = commits.flatMap((booted) =>
   commits.flatMap((next) =>
     [[], [A], [B], [A, B]].flatMap((deployed) =>
-      ['1', '2'].map((bootId) => ({ kind: 'started', board: { bootId, booted, next, deployed } })),
+      ['1', '2'].flatMap((bootId) =>
+        [true, false].map((exhausted) => ({ kind: 'started', board: { bootId, booted, next, deployed, exhausted } })),
+      ),
     ),
   ),
 );

@@ -120,6 +120,8 @@ export interface BoardView {
   next: Release | null;
   /** Commits of all complete deployments. */
   deployed: readonly Release[];
+  /** The boot loader counts boots, and the count of `next` has run out. */
+  exhausted: boolean;
 }
 
 export type Event =

@@ -13,7 +13,7 @@ function after(machine: Machine, ...events: Event[]): Machine {
 }
 const board = (o: Partial<BoardView>): Event => ({
   kind: 'started',
-  board: { bootId: '1', booted: A, next: A, deployed: [A], ...o },
+  board: { bootId: '1', booted: A, next: A, deployed: [A], exhausted: false, ...o },
 });
 const toB: Event[] = [
   { kind: 'due' },
@@ -64,7 +64,7 @@ test('an unhealthy release with nothing before it is kept running, as failed', (
 });
 
 test('a fall back of the boot loader is recognised while rebooting, verifying, and after', () => {
-  const fallen = board({ bootId: '5', booted: A, next: B, deployed: [A, B] });
+  const fallen = board({ bootId: '5', booted: A, next: B, deployed: [A, B], exhausted: true });
   for (const before of [
     after(START, ...toB),
     after(START, ...toB, upWithB),
@@ -74,6 +74,12 @@ test('a fall back of the boot loader is recognised while rebooting, verifying, a
     assert.equal(machine.state.kind, 'rolled-back', before.state.kind);
     assert.ok(isBad(machine, B));
   }
+});
+
+test('a person who boots an older deployment once does not judge the good release', () => {
+  const good = after(START, ...toB, upWithB, { kind: 'healthy' });
+  const chosen = after(good, board({ bootId: '5', booted: A, next: B, deployed: [A, B] }));
+  assert.deepEqual(chosen, { state: { kind: 'idle' }, bad: [] });
 });
 
 test('a reboot that did not happen is done again without a limit, one that leads nowhere with one', () => {
@@ -123,6 +129,7 @@ const anyEvent: fc.Arbitrary<Event> = fc.oneof(
       booted: maybe,
       next: maybe,
       deployed: fc.uniqueArray(release),
+      exhausted: fc.boolean(),
     }),
   }),
 );
@@ -208,7 +215,13 @@ test('cut anywhere, with releases that panic or are sick: something is always th
         let offer = 0;
         const view = (): Event => ({
           kind: 'started',
-          board: { bootId: `${model.boot}`, booted: model.booted, next: model.next, deployed: [...model.deployed] },
+          board: {
+            bootId: `${model.boot}`,
+            booted: model.booted,
+            next: model.next,
+            deployed: [...model.deployed],
+            exhausted: model.tries === 0,
+          },
         });
         const apply = (event: Event) => {
           machine = transition(machine, event, 1);

@@ -96,8 +96,11 @@ function onStart(machine: Machine, board: BoardView, at: number): Machine {
       });
     case 'good':
       if (board.booted === state.release) return machine;
-      // The boot loader gave up on it; or a person chose another deployment, which is no judgement.
-      return board.next === state.release ? fellBack(machine, state.release, board, at) : to(machine, { kind: 'idle' });
+      // Cut off before the count was taken away, the boot loader gave up on it; else a person chose another deployment,
+      // perhaps for this boot only, which is no judgement.
+      return board.exhausted && board.next === state.release
+        ? fellBack(machine, state.release, board, at)
+        : to(machine, { kind: 'idle' });
     case 'staged':
       if (board.deployed.includes(state.release)) return machine;
       return to(machine, { kind: 'downloading', release: state.release, resting: state.resting });

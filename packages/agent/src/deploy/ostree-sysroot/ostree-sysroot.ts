@@ -68,6 +68,8 @@ export function createOstreeSysroot(o: OstreeSysrootOptions): Deployer {
       next: deployments[0]?.commit ?? null,
       deployed: [...new Set([...deployments.map((deployment) => deployment.commit), ...staged])],
       deployments,
+      // Nothing is counted here: what runs instead of the default, somebody chose in the boot menu.
+      exhausted: false,
     };
   };
 

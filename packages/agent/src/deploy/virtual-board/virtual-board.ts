@@ -169,6 +169,7 @@ async function status(layout: Layout): Promise<BoardStatus> {
     next: order?.default.commit ?? null,
     deployed: [...new Set(deployments.map((deployment) => deployment.commit))],
     deployments,
+    exhausted: order?.tries === 0,
   };
 }
 
