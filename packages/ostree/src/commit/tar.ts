@@ -25,6 +25,8 @@ export interface WriteTarOptions {
   skipDevices?: boolean;
   /** Make folders that the archive does not mention, as root:root 0755. Default true. */
   createParents?: boolean;
+  /** Take an archive without entries for an empty folder instead of refusing it. Default false. */
+  allowEmpty?: boolean;
   onProgress?: (progress: { files: number; bytes: number }) => void;
 }
 
@@ -53,7 +55,8 @@ export async function writeTar(
     const tree = new TreeFromTar(tx, options);
     let entry = await reader.next();
     // An export that failed leaves one behind; as a commit it would delete everything.
-    if (!entry) throw new OstreeError('invalid', 'tar: an empty archive: there is no entry in it', { offset: 0 });
+    if (!entry && !options.allowEmpty)
+      throw new OstreeError('invalid', 'tar: an empty archive: there is no entry in it', { offset: 0 });
     for (; entry; entry = await reader.next()) {
       await tree.add(entry, reader);
       tx.signal?.throwIfAborted();

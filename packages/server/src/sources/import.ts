@@ -40,7 +40,10 @@ export async function importRevision(
     ['treeline.git-branch', { type: 's', value: project.branch }],
   ];
   const { commit, tree } = await withTransaction(core.store, async (tx) => {
-    const tree: Tree = await gitStream(await archiveArguments(mirror, revision, o), o, (tar) => writeTar(tx, tar));
+    // A revision may have no files at all. Whether git itself failed is seen from its exit code.
+    const tree: Tree = await gitStream(await archiveArguments(mirror, revision, o), o, (tar) =>
+      writeTar(tx, tar, { allowEmpty: true }),
+    );
     const commit = await writeCommit(tx, { tree, subject, timestamp: Number(time), metadata });
     tx.setRef(`sources/${project.name}/${revision}`, commit);
     return { commit, tree };
