@@ -42,7 +42,7 @@ const summaries: Record<string, string> = {
   summary: 'Manage summary metadata',
 };
 
-/** `treeline repo …`: ostree's verbs, flags, output and exit codes (0, or 1 with `error: …` on stderr). */
+/** `treeline repo …`: ostree's verbs, flags, output and exit codes: 0, 1 with `error: …` on stderr, 130 when interrupted. */
 export async function main(argv: string[]): Promise<number> {
   // `ostree --repo=X VERB` is as good as `ostree VERB --repo=X`.
   const at = argv.findIndex((argument, index) => !argument.startsWith('-') && argv[index - 1] !== '--repo');

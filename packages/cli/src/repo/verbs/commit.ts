@@ -132,9 +132,11 @@ async function treeOf(tx: Transaction, parsed: Parsed): Promise<Tree> {
   for (const source of sources) {
     const [kind, name] = keyValue(source, '--tree');
     if (kind === 'dir') trees.push(await writeFolder(tx, name, options));
-    else if (kind === 'tar')
-      trees.push(await writeTar(tx, name === '-' ? process.stdin : createReadStream(name), options));
-    else if (kind === 'ref') {
+    else if (kind === 'tar') {
+      const stream = name === '-' ? process.stdin : createReadStream(name);
+      const createParents = parsed.flag('tar-autocreate-parents');
+      trees.push(await writeTar(tx, stream, { ...options, createParents }));
+    } else if (kind === 'ref') {
       // ostree reads and hashes every file of the ref again to do this; a compose takes trees as they are.
       if ('owner' in options || 'canonicalPermissions' in options) {
         throw new UsageError('Owners and permissions can be changed for dir= and tar=, not for --tree=ref=');
