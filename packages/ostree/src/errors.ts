@@ -7,6 +7,8 @@
  * - `invalid`: the caller's input is malformed
  * - `unsupported`: well-formed, but not something that this library or this repository mode can hold
  * - `changed`: a file changed while it was being read
+ * - `signature`: a signature is missing, wrong, or by nobody who is trusted
+ * - `no-space`: the file system has not enough room, or would have too little left
  * - `network`: the other side could not be reached, or answered with something other than the object
  * - `io`: the operating system refused
  */
@@ -17,6 +19,8 @@ export type OstreeErrorCode =
   | 'invalid'
   | 'unsupported'
   | 'changed'
+  | 'signature'
+  | 'no-space'
   | 'network'
   | 'io';
 
