@@ -38,4 +38,23 @@ export { Transaction, type TransactionOptions, type TransactionStats, withTransa
 export { lookUp, subtree, type TreeReader, treeReader } from './repo/tree-reader.ts';
 export { type RepositoryHandler, type RepositoryHandlerOptions, repositoryHandler } from './serve/handler.ts';
 export { type RepositoryServer, type ServeOptions, serveRepository } from './serve/server.ts';
+export {
+  remoteVerification,
+  type Signed,
+  type Verification,
+  type VerificationOverrides,
+  type VerifiedSignature,
+  verifySigned,
+} from './sign/remote-verification.ts';
+export { signCommit, signSummary } from './sign/sign.ts';
+export {
+  type CommandSignerOptions,
+  commandSigner,
+  dummySigner,
+  ed25519Signer,
+  type GpgSignerOptions,
+  gpgSigner,
+  type SignatureKey,
+  type Signer,
+} from './sign/signer.ts';
 export { type UpdateSummaryOptions, updateSummary } from './summary/update.ts';
