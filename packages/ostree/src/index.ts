@@ -5,7 +5,21 @@ export type { TarEntry } from './commit/tar-entries.ts';
 export { type NewCommit, writeCommit } from './commit/write-commit.ts';
 export { compose, type Layer } from './compose/compose.ts';
 export { filterTree } from './compose/filter-tree.ts';
-export { type Change, type DownloadSize, diffTrees, downloadSize, type Node } from './diff/diff.ts';
+export { type ChangeKind, diffPaths, type PathChange } from './diff/compare.ts';
+export {
+  type Change,
+  type Difference,
+  type DiffOptions,
+  type DirNode,
+  diffSides,
+  diffTrees,
+  type FileNode,
+  type Node,
+} from './diff/diff.ts';
+export { type DownloadSize, downloadSize } from './diff/download.ts';
+export { applyOverlay, exportOverlay, type OverlayOptions } from './diff/overlay.ts';
+export { type PatchOptions, patchText } from './diff/patch.ts';
+export type { DiffSide, FolderSide, RepoSide } from './diff/side.ts';
 export { OstreeError, type OstreeErrorCode } from './errors.ts';
 export { type Commit, type Metadata, metadataValue } from './formats/commit.ts';
 export type { DirMeta } from './formats/dirmeta.ts';
@@ -15,14 +29,26 @@ export { type Checksum, compareNames, isChecksum, type ObjectType, type Tree } f
 export { decodeSummary, encodeSummary, type Summary, type SummaryRef } from './formats/summary.ts';
 export { syncFolder, writeFileDurably } from './fs/durable.ts';
 export { type DamagedObject, type FsckOptions, type FsckReport, fsck } from './fsck/fsck.ts';
+export { byteswap } from './gvariant/byteswap.ts';
 export { decode } from './gvariant/decode.ts';
 export { encode, type Value, type Variant } from './gvariant/encode.ts';
+export { parseValue } from './gvariant/parse.ts';
 export { printValue } from './gvariant/print.ts';
 export { type ClosureOptions, hasClosure, type Missing } from './pull/closure.ts';
 export { type CopyClosureOptions, copyClosure } from './pull/copy.ts';
 export type { TlsOptions } from './pull/http.ts';
 export type { PullProgress } from './pull/progress.ts';
 export { type PullOptions, type PullStats, pull } from './pull/pull.ts';
+export {
+  assertCollectionId,
+  type CollectionRef,
+  isCollectionId,
+  type ListCollectionRefsOptions,
+  listCollectionRefs,
+  ownCollection,
+  readCollectionRef,
+  setCollectionRef,
+} from './repo/collection-refs.ts';
 export {
   hasObject,
   readCommit,
@@ -32,7 +58,28 @@ export {
   readFileObject,
   type StoredFile,
 } from './repo/objects.ts';
-export { isRefName, listRefs, readRef, resolveRev, setRef } from './repo/refs.ts';
+export {
+  isRefName,
+  type ListRefsOptions,
+  listAliases,
+  listCommits,
+  listRefs,
+  parseRefspec,
+  readRef,
+  resolveRev,
+  setAlias,
+  setRef,
+  tryResolveRev,
+} from './repo/refs.ts';
+export {
+  type AddRemoteOptions,
+  addRemote,
+  deleteRemote,
+  type RemoteConfig,
+  type RemotesOptions,
+  readRemote,
+  readRemotes,
+} from './repo/remotes.ts';
 export { type CreateRepoOptions, createRepo, openRepo, type Repo, type RepoMode, writeConfig } from './repo/repo.ts';
 export { Transaction, type TransactionOptions, type TransactionStats, withTransaction } from './repo/transaction.ts';
 export { lookUp, subtree, type TreeReader, treeReader } from './repo/tree-reader.ts';
