@@ -1,18 +1,34 @@
+import { writeFileSync } from 'node:fs';
 import { OstreeError } from '../errors.ts';
 import type { DirTree } from '../formats/dirtree.ts';
 import { type Checksum, loosePath, type Tree } from '../formats/object-name.ts';
 import { hasObject, MAX_METADATA_BYTES } from '../repo/objects.ts';
 import type { Transaction } from '../repo/transaction.ts';
+import type { StoredObject } from '../work/store-file.ts';
+import { assertBareUserOnlyMode } from './bare-user-only.ts';
 import { ACCESS_HINT, type HttpSource, MAX_REQUESTS, readBody } from './http.ts';
 import { KnownFolders, readDirTreeSync } from './known-trees.ts';
 import type { ProgressMeter } from './progress.ts';
 import { receiveFile } from './receive-file.ts';
+import { type Place, placeBelow, rootPlace, type Subpaths } from './subpaths.ts';
 
 interface FolderJob {
   type: 'dirtree';
   checksum: Checksum;
   /** Folders at the same path in complete local trees. */
   known: readonly Checksum[];
+  place: Place;
+}
+
+export interface FetchOptions {
+  /** Objects of which a part may be there from before. */
+  partials: ReadonlySet<Checksum>;
+  /** Only these parts of the trees. */
+  subpaths?: Subpaths | undefined;
+  /** Refuse regular files with permissions outside of 0775. */
+  bareUserOnlyFiles?: boolean | undefined;
+  /** Into an archive repository, store small files as they come, unhashed. */
+  trusted?: boolean | undefined;
 }
 
 type Job = FolderJob | { type: 'dirmeta' | 'file'; checksum: Checksum };
@@ -41,7 +57,7 @@ export class ObjectFetcher {
   readonly #tx: Transaction;
   readonly #source: HttpSource;
   readonly #meter: ProgressMeter;
-  readonly #partials: ReadonlySet<Checksum>;
+  readonly #options: FetchOptions;
   readonly #folders: Job[] = [];
   readonly #files: Job[] = [];
   readonly #seen = new Set<string>();
@@ -59,17 +75,22 @@ export class ObjectFetcher {
   #failure: { error: unknown } | undefined;
   #settle: (() => void) | undefined;
 
-  constructor(tx: Transaction, source: HttpSource, meter: ProgressMeter, partials: ReadonlySet<Checksum>) {
+  constructor(tx: Transaction, source: HttpSource, meter: ProgressMeter, options: FetchOptions) {
     this.#tx = tx;
     this.#source = source;
     this.#meter = meter;
-    this.#partials = partials;
+    this.#options = options;
   }
 
   /** @param known root dirtrees of complete local commits */
   add(tree: Tree, known: readonly Checksum[]): void {
     this.#want('dirmeta', tree.meta);
-    this.#wantFolder(tree.contents, known);
+    this.#wantFolder(tree.contents, known, rootPlace(this.#options.subpaths));
+  }
+
+  /** A file that no tree is known to need, yet. */
+  addFile(checksum: Checksum): void {
+    this.#want('file', checksum);
   }
 
   /** Resolves when all is staged. When it rejects, nothing is under way any more. */
@@ -91,20 +112,27 @@ export class ObjectFetcher {
     (type === 'file' ? this.#files : this.#folders).push({ type, checksum });
   }
 
-  #wantFolder(checksum: Checksum, known: readonly Checksum[]): void {
-    const key = `t${checksum}`;
+  #wantFolder(checksum: Checksum, known: readonly Checksum[], place: Place): void {
+    // A folder of which only a part is wanted may be wanted as a whole elsewhere.
+    const key = place === null ? `t${checksum}` : `t${checksum}${place}`;
     if (this.#seen.has(key) || known.includes(checksum)) return;
     this.#seen.add(key);
-    this.#folders.push({ type: 'dirtree', checksum, known });
+    this.#folders.push({ type: 'dirtree', checksum, known, place });
   }
 
-  #expand(tree: DirTree, knownContents: readonly Checksum[]): void {
+  #expand(tree: DirTree, { known: knownContents, place }: FolderJob): void {
     const known = new KnownFolders(this.#tx.repo, knownContents);
-    for (const [name, checksum] of tree.files) if (!known.hasFile(name, checksum)) this.#want('file', checksum);
+    const { subpaths } = this.#options;
+    for (const [name, checksum] of tree.files) {
+      if (known.hasFile(name, checksum) || placeBelow(subpaths, place, name, false) === undefined) continue;
+      this.#want('file', checksum);
+    }
     for (const [name, { contents, meta }] of tree.dirs) {
+      const inner = placeBelow(subpaths, place, name, true);
+      if (inner === undefined) continue;
       if (!known.hasMeta(name, meta)) this.#want('dirmeta', meta);
       const below = known.below(name, contents);
-      if (below) this.#wantFolder(contents, below);
+      if (below) this.#wantFolder(contents, below, inner);
     }
   }
 
@@ -160,7 +188,7 @@ export class ObjectFetcher {
       this.#meter.objectsKnown++;
       return false;
     }
-    this.#expand(tree, job.known);
+    this.#expand(tree, job);
     return true;
   }
 
@@ -175,14 +203,15 @@ export class ObjectFetcher {
     this.#received(data.length);
     this.#unflushed += data.length;
     this.#tick();
-    if (job.type === 'dirtree') this.#expand(value as DirTree, job.known);
+    if (job.type === 'dirtree') this.#expand(value as DirTree, job);
   }
 
   async #fetchFile(checksum: Checksum): Promise<void> {
     const received = await receiveFile(this.#tx, this.#source, checksum, {
-      resume: this.#partials.has(checksum),
+      resume: this.#options.partials.has(checksum),
       count: (bytes) => this.#received(bytes),
       store: (work) => this.#store(0, work),
+      ...(this.#options.bareUserOnlyFiles ? { accept: (header) => assertBareUserOnlyMode(header, checksum) } : {}),
     });
     if (!received) throw missing(this.#source, checksum, 'filez');
     if ('stored' in received) {
@@ -207,7 +236,9 @@ export class ObjectFetcher {
     this.#batch = [];
     this.#batchBytes = 0;
     this.#store(bytes, async () => {
-      const stored = await this.#tx.importFilez(compact(batch, bytes));
+      const stored = this.#options.trusted
+        ? await this.#storeTrusted(batch)
+        : await this.#tx.importFilez(compact(batch, bytes));
       for (const { size } of stored) this.bytesUnpacked += size;
       this.contentFetched += batch.length;
       for (let index = 0; index < batch.length; index++) this.#tick();
@@ -218,6 +249,16 @@ export class ObjectFetcher {
         this.#pump();
       },
     );
+  }
+
+  #storeTrusted(batch: { checksum: Checksum; data: Buffer }[]): Promise<StoredObject[]> {
+    const objects = batch.map(({ checksum, data }) => {
+      const path = this.#tx.temporaryPath();
+      writeFileSync(path, data, { mode: 0o644 });
+      return { type: 'file' as const, checksum, path };
+    });
+    const { mode, ignoreXattrs } = this.#tx.repo;
+    return this.#tx.copyObjects(objects, { from: { mode, ignoreXattrs }, link: true, verify: false });
   }
 
   async #store<T>(bytes: number, work: () => Promise<T>): Promise<T> {

@@ -103,7 +103,7 @@ export async function pull(repo: Repo, options: PullOptions): Promise<PullStats>
         }
         stats.metadataFetched += history.filter(({ data }) => data).length;
         if (!options.commitMetadataOnly) {
-          const fetcher = new ObjectFetcher(tx, source, meter, partials);
+          const fetcher = new ObjectFetcher(tx, source, meter, { partials });
           try {
             for (const { checksum, commit } of history) {
               if (isComplete(repo, checksum)) continue;

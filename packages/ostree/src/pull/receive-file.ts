@@ -1,6 +1,6 @@
 import { statfsSync } from 'node:fs';
 import { OstreeError } from '../errors.ts';
-import { decodeFilezHeader, MAX_HEADER_BYTES } from '../formats/file.ts';
+import { decodeFilezHeader, type FileHeader, MAX_HEADER_BYTES } from '../formats/file.ts';
 import { type Checksum, loosePath } from '../formats/object-name.ts';
 import type { Transaction } from '../repo/transaction.ts';
 import type { StoredObject } from '../work/store-file.ts';
@@ -45,11 +45,14 @@ export async function receiveFile(
     resume,
     count,
     store,
+    accept,
   }: {
     resume: boolean;
     count: (bytes: number) => void;
     /** Runs the storing of a file, so that nothing is flushed meanwhile. */
     store: <T>(work: () => Promise<T>) => Promise<T>;
+    /** Throws for a file that is not wanted, before it is stored. */
+    accept?: (header: FileHeader) => void;
   },
 ): Promise<ReceivedFile | null> {
   const spool = new Spool(tx, checksum, count);
@@ -62,7 +65,12 @@ export async function receiveFile(
           (reply) => spool.receive(reply),
           () => spool.range(),
         );
-        if (received === null || 'data' in received) return received;
+        if (received === null) return null;
+        if ('data' in received) {
+          accept?.(decodeFilezHeader(received.data, `${checksum}.filez`).header);
+          return received;
+        }
+        if (accept) accept(await spool.header());
         const stored = await store(() => tx.importFilezFile(checksum, spool.partial!.path));
         forgetPartial(spool.partial!);
         return { stored };
@@ -129,7 +137,7 @@ class Spool {
     this.resumed = reply.status !== 200 && (this.partial?.size ?? 0) > 0;
     if (partial && partial.size > 0) {
       const whole = /^bytes (\d+)-/.exec(reply.headers['content-range'] ?? '');
-      if (reply.status === 206 && Number(whole?.[1]) === partial.size) await this.#readLimit(partial);
+      if (reply.status === 206 && Number(whole?.[1]) === partial.size) this.#learnLimit(await this.#start(partial));
       else {
         await restartPartial(partial);
         if (reply.status === 206)
@@ -139,10 +147,15 @@ class Spool {
     return this.#body(reply);
   }
 
-  async #readLimit(partial: Partial): Promise<void> {
+  /** What the file that came says of itself. */
+  async header(): Promise<FileHeader> {
+    return decodeFilezHeader(await this.#start(this.partial!), this.#object).header;
+  }
+
+  async #start(partial: Partial): Promise<Buffer> {
     const start = Buffer.alloc(IN_MEMORY_BYTES);
     const { bytesRead } = await partial.handle.read(start, 0, start.length, 0);
-    this.#learnLimit(start.subarray(0, bytesRead));
+    return start.subarray(0, bytesRead);
   }
 
   /** Deflate never makes much more of a file than it is; what goes on beyond that is no object. */
