@@ -1,130 +1,155 @@
-import { statSync } from 'node:fs';
-import type { DirMeta } from '../formats/dirmeta.ts';
+import { hash } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import { type DirMeta, encodeDirMeta } from '../formats/dirmeta.ts';
 import type { FileHeader } from '../formats/file.ts';
-import { S_IFLNK, S_IFMT } from '../formats/mode.ts';
+import { S_IFMT } from '../formats/mode.ts';
 import { type Checksum, compareNames, type Tree } from '../formats/object-name.ts';
-import { objectPath, readFileObject } from '../repo/objects.ts';
 import type { Repo } from '../repo/repo.ts';
-import { type TreeReader, treeReader } from '../repo/tree-reader.ts';
+import { type ChangeKind, findChanges, type SideEntry, sameXattrs } from './compare.ts';
+import { sameContent } from './content.ts';
+import { objectSizes, reachable } from './download.ts';
+import { type DiffSide, isSymlink, type SideFile } from './side.ts';
+
+/** A file or symlink on one side of a diff. */
+export interface FileNode {
+  type: 'file' | 'symlink';
+  checksum: Checksum;
+  /** Bytes of content; 0 for a symlink. */
+  size: number;
+  header: FileHeader;
+  /** Opens the content; empty for a symlink. */
+  content(): Promise<Readable>;
+}
+
+/** A folder on one side of a diff. */
+export interface DirNode {
+  type: 'dir';
+  meta: DirMeta;
+}
 
 /** What is at a path on one side of a diff. */
-export type Node =
-  | { type: 'file' | 'symlink'; checksum: Checksum; size: number; header: FileHeader }
-  | { type: 'dir'; meta: DirMeta };
+export type Node = FileNode | DirNode;
 
+/** What can differ about something that is there on both sides. */
+export type Difference = 'type' | 'content' | 'target' | 'mode' | 'owner' | 'xattrs';
+
+/** A path that differs, and how. */
 export interface Change {
-  kind: 'added' | 'removed' | 'modified';
+  kind: ChangeKind;
   /** Absolute path inside the tree. */
   path: string;
+  /** What differs, when it was modified; empty when it was added or removed. */
+  differs: readonly Difference[];
+  /** Missing when it was added. */
   before?: Node;
+  /** Missing when it was removed. */
   after?: Node;
+  /**
+   * With `download: true`: bytes that somebody who has all of `before` fetches for this path, as an archive repository
+   * stores them. What several paths need counts for the first of them; folder listings are counted by downloadSize only.
+   */
+  download?: number;
+}
+
+export interface DiffOptions {
+  /** Fill in `download` of each change. Reads both trees as a whole. Needs two trees of one repository. */
+  download?: boolean;
+  signal?: AbortSignal;
 }
 
 /**
  * Every path that differs between two trees, sorted by path; below an added or removed folder each file by
- * itself. Equal subtrees are not read, so it costs what changed.
+ * itself. Equal subtrees are not read, so it costs what changed. A path that turned from a file into a folder is one
+ * modified path, and what is in the folder is added.
  *
  * @param before null for "nothing": everything in `after` is added
  */
-export async function diffTrees(repo: Repo, before: Tree | null, after: Tree): Promise<Change[]> {
-  const found: RawChange[] = [];
-  compare(treeReader(repo), before, after, '', found);
-  const changes: Change[] = [];
-  for (const { kind, path, before, after } of found) {
-    changes.push({
-      kind,
-      path,
-      ...(before ? { before: await node(repo, before) } : {}),
-      ...(after ? { after: await node(repo, after) } : {}),
-    });
-  }
+export async function diffTrees(
+  repo: Repo,
+  before: Tree | null,
+  after: Tree,
+  options: DiffOptions = {},
+): Promise<Change[]> {
+  const changes = await diffSides(before && { repo, tree: before }, { repo, tree: after }, options);
+  if (options.download) addDownloads(repo, before, changes);
   return changes;
 }
 
-type RawNode = { file: Checksum } | { dir: DirMeta };
-interface RawChange {
-  kind: Change['kind'];
-  path: string;
-  before?: RawNode;
-  after?: RawNode;
-}
-
-function compare(reader: TreeReader, before: Tree | null, after: Tree | null, path: string, found: RawChange[]): void {
-  if (before?.meta !== after?.meta) {
-    const kind = !before ? 'added' : !after ? 'removed' : 'modified';
-    found.push({
-      kind,
-      path: path || '/',
-      ...(before ? { before: { dir: reader.dirMeta(before.meta) } } : {}),
-      ...(after ? { after: { dir: reader.dirMeta(after.meta) } } : {}),
-    });
+/** The same for sides of which one or both may be folders on disk. Content of those is read where it must be. */
+export async function diffSides(
+  before: DiffSide | null,
+  after: DiffSide,
+  options: { signal?: AbortSignal } = {},
+): Promise<Change[]> {
+  const changes: Change[] = [];
+  for (const { kind, path, before: a, after: b } of await findChanges(before, after, options.signal)) {
+    options.signal?.throwIfAborted();
+    const [left, right] = [a && (await nodeOf(a)), b && (await nodeOf(b))];
+    const differs = left && right ? await differences(left, right) : [];
+    changes.push({ kind, path, differs, ...(left ? { before: left } : {}), ...(right ? { after: right } : {}) });
   }
-  if (before?.contents === after?.contents) return;
-  const left = before ? reader.dirTree(before.contents) : NOTHING;
-  const right = after ? reader.dirTree(after.contents) : NOTHING;
-  const names = new Set([...left.files.keys(), ...left.dirs.keys(), ...right.files.keys(), ...right.dirs.keys()]);
-  for (const name of [...names].sort(compareNames)) {
-    const here = `${path}/${name}`;
-    const [fileBefore, fileAfter] = [left.files.get(name), right.files.get(name)];
-    const [dirBefore, dirAfter] = [left.dirs.get(name), right.dirs.get(name)];
-    if (dirBefore || dirAfter) compare(reader, dirBefore ?? null, dirAfter ?? null, here, found);
-    if (fileBefore === fileAfter) continue;
-    const kind = !fileBefore ? 'added' : !fileAfter ? 'removed' : 'modified';
-    found.push({
-      kind,
-      path: here,
-      ...(fileBefore ? { before: { file: fileBefore } } : {}),
-      ...(fileAfter ? { after: { file: fileAfter } } : {}),
-    });
+  return changes.sort((a, b) => comparePaths(a.path, b.path));
+}
+
+async function nodeOf(entry: SideEntry): Promise<Node> {
+  return 'dir' in entry ? { type: 'dir', meta: entry.dir.meta() } : await fileNode(entry.file);
+}
+
+async function fileNode(file: SideFile): Promise<FileNode> {
+  const { header, size } = await file.stat();
+  const type = isSymlink(header) ? 'symlink' : 'file';
+  return { type, checksum: await file.checksum(), size, header, content: () => file.content() };
+}
+
+async function differences(before: Node, after: Node): Promise<Difference[]> {
+  const [left, right] = [attributes(before), attributes(after)];
+  const found: Difference[] = [];
+  const typeDiffers = before.type !== after.type;
+  if (typeDiffers) found.push('type');
+  else if (before.type !== 'dir' && after.type !== 'dir') {
+    if (before.header.symlinkTarget !== after.header.symlinkTarget) found.push('target');
+    const onlyContent = sameAttributes(left, right) && found.length === 0;
+    if (before.size !== after.size || onlyContent || !(await sameContent(before, after))) found.push('content');
   }
+  // Every symlink has the same permissions, so between types they say nothing.
+  if (!typeDiffers && (left.mode & ~S_IFMT) !== (right.mode & ~S_IFMT)) found.push('mode');
+  if (left.uid !== right.uid || left.gid !== right.gid) found.push('owner');
+  if (!sameXattrs(left.xattrs, right.xattrs)) found.push('xattrs');
+  return found;
 }
 
-const NOTHING = { files: new Map<string, Checksum>(), dirs: new Map<string, Tree>() };
-
-async function node(repo: Repo, raw: RawNode): Promise<Node> {
-  if ('dir' in raw) return { type: 'dir', meta: raw.dir };
-  const { header, size } = await readFileObject(repo, raw.file);
-  const type = (header.mode & S_IFMT) === S_IFLNK ? 'symlink' : 'file';
-  return { type, checksum: raw.file, size, header };
+/** Owner, permissions and extended attributes of a node of any type. */
+export function attributes(node: Node): DirMeta {
+  return node.type === 'dir' ? node.meta : node.header;
 }
 
-export interface DownloadSize {
-  /** Objects that a holder of `have` lacks, and their bytes as an archive repository serves them. */
-  objects: number;
-  bytes: number;
-  /** The same for somebody who has nothing. */
-  totalObjects: number;
-  totalBytes: number;
+function sameAttributes(a: DirMeta, b: DirMeta): boolean {
+  return a.mode === b.mode && a.uid === b.uid && a.gid === b.gid && sameXattrs(a.xattrs, b.xattrs);
 }
 
-/** What a pull of `want` fetches when `have` is there already: objects as stored in this repository. */
-export function downloadSize(repo: Repo, have: Tree | null, want: Tree): DownloadSize {
-  const reader = treeReader(repo);
-  const known = have ? reachable(reader, have) : new Set<string>();
-  const size: DownloadSize = { objects: 0, bytes: 0, totalObjects: 0, totalBytes: 0 };
-  for (const name of reachable(reader, want)) {
-    const [checksum, type] = name.split('.') as [Checksum, 'file' | 'dirtree' | 'dirmeta'];
-    const bytes = statSync(objectPath(repo, type, checksum)).size;
-    size.totalObjects++;
-    size.totalBytes += bytes;
-    if (known.has(name)) continue;
-    size.objects++;
-    size.bytes += bytes;
+/** Folder by folder: `/a/b` before `/a-b`, as the tree is walked. */
+function comparePaths(a: string, b: string): number {
+  const [left, right] = [a.split('/'), b.split('/')];
+  for (let depth = 0; depth < left.length && depth < right.length; depth++) {
+    const order = compareNames(left[depth]!, right[depth]!);
+    if (order !== 0) return order;
   }
-  return size;
+  return left.length - right.length;
 }
 
-/** The names, `<checksum>.<type>`, of all objects of a tree. */
-function reachable(reader: TreeReader, tree: Tree): Set<string> {
-  const names = new Set<string>();
-  const queue = [tree];
-  for (let at = queue.pop(); at; at = queue.pop()) {
-    names.add(`${at.meta}.dirmeta`);
-    if (names.has(`${at.contents}.dirtree`)) continue;
-    names.add(`${at.contents}.dirtree`);
-    const { files, dirs } = reader.dirTree(at.contents);
-    for (const checksum of files.values()) names.add(`${checksum}.file`);
-    queue.push(...dirs.values());
+function addDownloads(repo: Repo, before: Tree | null, changes: Change[]): void {
+  const sizes = objectSizes(repo);
+  const known = before ? reachable(repo, before) : new Set<string>();
+  for (const change of changes) {
+    change.download = 0;
+    const { after } = change;
+    const name = !after
+      ? null
+      : after.type === 'dir'
+        ? `${hash('sha256', encodeDirMeta(after.meta))}.dirmeta`
+        : `${after.checksum}.file`;
+    if (name === null || known.has(name)) continue;
+    known.add(name);
+    change.download = sizes(name);
   }
-  return names;
 }
