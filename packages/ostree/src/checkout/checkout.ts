@@ -53,6 +53,7 @@ export async function checkout(
   const userMode = options.userMode ?? process.getuid?.() !== 0;
   const target: CheckoutTarget = {
     mode: repo.mode,
+    ignoreXattrs: repo.ignoreXattrs,
     userMode,
     hardLink: repo.mode === 'bare-user-only' && (options.hardLink ?? userMode),
   };

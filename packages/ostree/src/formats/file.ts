@@ -121,6 +121,39 @@ export function decodeFilezHeader(data: Uint8Array, object: string): FilezHeader
   return { header, size, bodyOffset };
 }
 
+/** `OSTREE_FILEMETA_GVARIANT_FORMAT`: uid gid mode xattrs, the integers big-endian. */
+const METADATA_FORMAT = '(uuua(ayay))';
+
+/** What a bare-user repository keeps beside a file's content, in `user.ostreemeta`. */
+export function encodeFileMetadata(header: Omit<FileHeader, 'symlinkTarget'>): Buffer {
+  const xattrs = header.xattrs.map(([name, value]) => [Buffer.concat([name, Buffer.alloc(1)]), value]);
+  const data = encode(METADATA_FORMAT, [0, 0, 0, xattrs]);
+  data.writeUInt32BE(header.uid, 0);
+  data.writeUInt32BE(header.gid, 4);
+  data.writeUInt32BE(header.mode, 8);
+  return data;
+}
+
+/** Throws `corrupt` for anything but the metadata of a file or symlink. */
+export function decodeFileMetadata(data: Uint8Array, object: string): Omit<FileHeader, 'symlinkTarget'> {
+  const [, , , xattrs] = decode(METADATA_FORMAT, data, { object }) as [
+    number,
+    number,
+    number,
+    [Uint8Array, Uint8Array][],
+  ];
+  const view = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  const mode = view.readUInt32BE(8);
+  const type = mode & S_IFMT;
+  if ((type !== S_IFREG && type !== S_IFLNK) || (mode & ~(S_IFMT | 0o7777)) !== 0) {
+    throw new OstreeError('corrupt', `${object}: mode 0${mode.toString(8)} is neither a file's nor a symlink's`, {
+      object,
+      offset: 8,
+    });
+  }
+  return { uid: view.readUInt32BE(0), gid: view.readUInt32BE(4), mode, xattrs: assertXattrs(xattrs, object) };
+}
+
 /** Checks decoded xattrs and takes the NUL off their names. */
 export function assertXattrs(pairs: readonly (readonly [Uint8Array, Uint8Array])[], object: string): Xattr[] {
   let previous: Uint8Array | undefined;

@@ -17,6 +17,7 @@ interface Libc {
   errno(): number;
 }
 
+const ENOENT = 2;
 const ENODATA = 61;
 const ERANGE = 34;
 const ENOTSUP = 95;
@@ -97,6 +98,19 @@ function readXattr(c: Libc, path: string, cPath: Buffer, name: Buffer): Buffer |
     if (code === ENODATA) return undefined; // removed between the two calls
     if (code !== ERANGE) throw new OstreeError('io', `cannot read ${name} of ${path} (errno ${code})`);
   }
+}
+
+/** One extended attribute of a path, or undefined where it has none of that name. */
+export function readOneXattr(path: string, name: string): Buffer | undefined {
+  const c = libc();
+  if (!c) return undefined;
+  const length = c.lgetxattr(cString(path), cString(name), names, names.length);
+  if (length >= 0) return Buffer.from(names.subarray(0, length));
+  const code = c.errno();
+  if (code === ENODATA || code === ENOTSUP) return undefined;
+  if (code === ENOENT)
+    throw Object.assign(new OstreeError('io', `${path}: no such file`), { cause: { code: 'ENOENT' } });
+  throw new OstreeError('io', `cannot read ${name} of ${path} (errno ${code})`);
 }
 
 /** Sets extended attributes on a path, on a symlink itself too. */

@@ -146,7 +146,8 @@ class Verifier {
     const objects = this.#batch;
     this.#batch = [];
     if (objects.length === 0) return;
-    const task = { kind: 'verify-objects' as const, mode: this.#repo.mode, objects };
+    const { mode, ignoreXattrs } = this.#repo;
+    const task = { kind: 'verify-objects' as const, format: { mode, ignoreXattrs }, objects };
     const checking = pool.run(task, objects.length * OBJECT_COST).then(
       (damage) => {
         this.#damage.push(...damage);

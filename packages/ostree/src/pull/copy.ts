@@ -185,7 +185,8 @@ class Copier {
   }
 
   async #copy(batch: ObjectToVerify[]): Promise<void> {
-    const options = { from: this.#src.mode, link: true, verify: this.#verify };
+    const { mode, ignoreXattrs } = this.#src;
+    const options = { from: { mode, ignoreXattrs }, link: true, verify: this.#verify };
     const stored = await this.#tx.copyObjects(batch, options);
     for (const [index, { checksum, size, written, deferred }] of stored.entries()) {
       const { type, path } = batch[index]!;
@@ -198,10 +199,10 @@ class Copier {
     }
   }
 
-  /** A large file of a bare-user-only repository on its way into an archive: every core compresses it. */
+  /** A large file of a bare repository on its way into an archive: every core compresses it. */
   async #storeLarge(checksum: Checksum, path: string, size: number): Promise<number> {
     const { header } = await readFileObject(this.#src, checksum);
-    const [stored] = await this.#tx.storeFiles([{ path, uid: 0, gid: 0, mode: header.mode, size, xattrs: [] }]);
+    const [stored] = await this.#tx.storeFiles([{ ...header, path, size }]);
     if (stored?.checksum === checksum) return stored.written;
     const object = `${checksum}.file`;
     throw new OstreeError('corrupt', `${object}: its content has the checksum ${stored?.checksum}`, {

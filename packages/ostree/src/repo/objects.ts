@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { createReadStream, existsSync, lstatSync } from 'node:fs';
-import { lstat, open, readFile, readlink } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { createInflateRaw } from 'node:zlib';
@@ -9,9 +9,10 @@ import { type Commit, decodeCommit, type Metadata } from '../formats/commit.ts';
 import { type DirMeta, decodeDirMeta } from '../formats/dirmeta.ts';
 import { type DirTree, decodeDirTree } from '../formats/dirtree.ts';
 import { decodeFilezHeader, type FileHeader, filezHeaderLength } from '../formats/file.ts';
-import { S_IFLNK, S_IFREG } from '../formats/mode.ts';
+import { S_IFLNK } from '../formats/mode.ts';
 import { assertChecksum, type Checksum, loosePath, type ObjectType } from '../formats/object-name.ts';
 import { decode } from '../gvariant/decode.ts';
+import { readBareObject } from '../work/bare-object.ts';
 import { fileExtension, type Repo, type RepoMode } from './repo.ts';
 
 /** Where an object of this repository is, or would be. */
@@ -110,7 +111,7 @@ export async function readFileObject(repo: Repo, checksum: Checksum): Promise<St
   assertChecksum(checksum);
   const path = objectPath(repo, 'file', checksum);
   try {
-    return await (repo.mode === 'archive' ? readFilez(path, checksum) : readBare(path));
+    return await (repo.mode === 'archive' ? readFilez(path, checksum) : readBare(repo, path, checksum));
   } catch (cause) {
     if (systemCode(cause) !== 'ENOENT') throw cause;
     const object = `${checksum}.file`;
@@ -146,15 +147,8 @@ async function readFilez(path: string, checksum: Checksum): Promise<StoredFile> 
   }
 }
 
-async function readBare(path: string): Promise<StoredFile> {
-  const stats = await lstat(path);
-  const link = stats.isSymbolicLink();
-  const header: FileHeader = {
-    uid: 0,
-    gid: 0,
-    mode: link ? S_IFLNK | 0o777 : S_IFREG | (stats.mode & 0o7777),
-    symlinkTarget: link ? await readlink(path) : '',
-    xattrs: [],
-  };
-  return { header, size: link ? 0 : stats.size, content: () => (link ? Readable.from([]) : createReadStream(path)) };
+function readBare(repo: Repo, path: string, checksum: Checksum): StoredFile {
+  const { header, size } = readBareObject(repo, path, `${checksum}.file`);
+  const content = () => (size === 0 ? Readable.from([]) : createReadStream(path));
+  return { header, size, content };
 }

@@ -5,20 +5,31 @@ import { formatKeyFile, type KeyFile, parseKeyFile } from '../formats/keyfile.ts
 import { writeFileDurably } from '../fs/durable.ts';
 
 /** The repository modes that this library reads and writes. */
-export type RepoMode = 'archive' | 'bare-user-only';
+export type RepoMode = 'archive' | 'bare' | 'bare-user' | 'bare-user-only';
+
+/** How a repository keeps content objects. */
+export interface ObjectFormat {
+  readonly mode: RepoMode;
+  /** Neither reads nor writes extended attributes of files on disk (`core.disable-xattrs`). */
+  readonly ignoreXattrs: boolean;
+}
 
 /** An open repository. It holds no file open, so there is nothing to close. */
-export interface Repo {
+export interface Repo extends ObjectFormat {
   /** The folder that holds `config`, `objects` and `refs`. */
   readonly path: string;
-  readonly mode: RepoMode;
   readonly config: KeyFile;
   /** Whether a transaction flushes to disk before it is acknowledged (`core.fsync`). */
   readonly fsync: boolean;
 }
 
 export interface CreateRepoOptions {
-  /** Default `archive`: what is served over HTTP, and keeps every attribute. */
+  /**
+   * - `archive` (default): compressed, keeps every attribute, is what can be served over HTTP
+   * - `bare`: files as they are, with owners and attributes; needs root
+   * - `bare-user`: files as the caller may make them, everything else beside them in `user.ostreemeta`
+   * - `bare-user-only`: files without owners, attributes and special permissions
+   */
   mode?: RepoMode;
 }
 
@@ -92,14 +103,20 @@ function openConfigured(path: string, config: KeyFile): Repo {
   if (version !== '1') {
     throw new OstreeError('unsupported', `${path}/config: repo_version is ${version ?? 'missing'}, not 1`);
   }
-  return { path, mode: repoMode(core?.get('mode') ?? 'bare', path), config, fsync: core?.get('fsync') !== 'false' };
+  return {
+    path,
+    mode: repoMode(core?.get('mode') ?? 'bare', path),
+    config,
+    fsync: core?.get('fsync') !== 'false',
+    ignoreXattrs: core?.get('disable-xattrs') === 'true',
+  };
 }
 
 function repoMode(name: string, path: string): RepoMode {
   if (name === 'archive' || name === 'archive-z2') return 'archive';
-  if (name === 'bare-user-only') return name;
+  if (name === 'bare' || name === 'bare-user' || name === 'bare-user-only') return name;
   throw new OstreeError('unsupported', `${path}: repositories of mode ${name} are not supported`, {
-    hint: 'Supported are archive and bare-user-only.',
+    hint: 'Supported are archive, bare, bare-user and bare-user-only.',
   });
 }
 

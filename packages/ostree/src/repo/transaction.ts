@@ -23,10 +23,12 @@ import {
 } from '../work/store-file.ts';
 import type { Task, TaskResults } from '../work/task.ts';
 import type { ObjectToVerify } from '../work/verify-object.ts';
+import { noSpace, usableBytes } from './free-space.ts';
 import { lockRepo } from './lock.ts';
 import { assertHash, hasObject, isThere } from './objects.ts';
 import { refPath, setRef } from './refs.ts';
 import { fileExtension, type Repo } from './repo.ts';
+import { repoSettings } from './settings.ts';
 import { openStaging, type Staging } from './staging.ts';
 
 export interface TransactionOptions {
@@ -94,13 +96,17 @@ export class Transaction {
   readonly #staged = new Set<string>();
   readonly #running = new Set<Promise<unknown>>();
   #temporaries = 0;
+  /** What may be written before the repository's reserve of free space is touched. */
+  #usable: number;
 
   private constructor(repo: Repo, staging: Staging, signal: AbortSignal | undefined) {
     this.repo = repo;
     this.signal = signal;
     this.#staging = staging;
-    const level = Number(repo.config.get('archive')?.get('zlib-level') ?? 6);
-    this.#target = { mode: repo.mode, objects: join(repo.path, 'objects'), staging: staging.path, level };
+    this.#usable = usableBytes(repo);
+    const level = repoSettings(repo.config).zlibLevel;
+    const { mode, ignoreXattrs } = repo;
+    this.#target = { mode, ignoreXattrs, objects: join(repo.path, 'objects'), staging: staging.path, level };
   }
 
   /** @internal Use withTransaction. */
@@ -252,6 +258,9 @@ export class Transaction {
       this.stats.contentTotal++;
       if (written > 0) this.stats.contentWritten++;
       this.stats.contentBytesWritten += written;
+      this.#usable -= written;
+      // Like libostree's, the check is for content: metadata is small, and deleting needs some.
+      if (written > 0 && this.#usable < 0) throw noSpace(this.repo, written, this.#usable + written);
     }
     return stored;
   }
@@ -270,7 +279,7 @@ export class Transaction {
       await pipeline(this.#filezParts(path, header, size), out);
       written = out.bytesWritten;
     } else {
-      await this.#run({ kind: 'stage-copy', target: this.#target, checksum, path, mode: header.mode }, size);
+      await this.#run({ kind: 'stage-copy', target: this.#target, checksum, path, header }, size);
     }
     await this.#assertUnchanged(file, hashed, checksum);
     return written;

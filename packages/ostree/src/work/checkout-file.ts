@@ -1,5 +1,4 @@
 import {
-  chmodSync,
   closeSync,
   constants,
   copyFileSync,
@@ -14,7 +13,6 @@ import {
   lutimesSync,
   openSync,
   readFileSync,
-  readlinkSync,
   readSync,
   statSync,
   symlinkSync,
@@ -26,7 +24,8 @@ import { OstreeError, systemCode } from '../errors.ts';
 import { decodeFilezHeader, type FileHeader, type FilezHeader, filezHeaderLength } from '../formats/file.ts';
 import { S_IFLNK, S_IFMT } from '../formats/mode.ts';
 import { writeXattrs } from '../fs/syscalls.ts';
-import type { RepoMode } from '../repo/repo.ts';
+import type { ObjectFormat } from '../repo/repo.ts';
+import { readBareObject } from './bare-object.ts';
 import { inflateBody } from './import-object.ts';
 import { WHOLE_FILE_BYTES } from './store-file.ts';
 
@@ -38,11 +37,10 @@ export interface FileToCheckOut {
   to: string;
 }
 
-export interface CheckoutTarget {
-  mode: RepoMode;
+export interface CheckoutTarget extends ObjectFormat {
   /** Leave owners, extended attributes and setuid bits out: what an unprivileged user can have. */
   userMode: boolean;
-  /** Hard-link from a bare-user-only repository instead of copying. */
+  /** Hard-link objects of a bare repository instead of copying them. */
   hardLink: boolean;
 }
 
@@ -63,20 +61,37 @@ export async function checkOutFile(target: CheckoutTarget, file: FileToCheckOut)
 }
 
 function checkOutBare(target: CheckoutTarget, file: FileToCheckOut): number {
+  // What a bare-user repository keeps as a file can be a symlink: only its attributes tell.
+  if (target.hardLink && target.mode !== 'bare-user') {
+    linkSync(file.object, file.to);
+    return 0;
+  }
+  const { header, size } = readBareObject(target, file.object, `${file.checksum}.file`);
+  if ((header.mode & S_IFMT) === S_IFLNK) {
+    makeSymlink(target, header, file.to);
+    return 0;
+  }
   if (target.hardLink) {
     linkSync(file.object, file.to);
     return 0;
   }
-  const stats = lstatSync(file.object);
-  if (stats.isSymbolicLink()) {
-    symlinkSync(readlinkSync(file.object), file.to);
-    lutimesSync(file.to, 0, 0);
-    return 0;
-  }
   copyFileSync(file.object, file.to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
-  chmodSync(file.to, stats.mode & 0o777);
-  lutimesSync(file.to, 0, 0);
-  return stats.size;
+  const fd = openSync(file.to, 'r');
+  try {
+    finish(target, header, fd, file.to);
+  } finally {
+    closeSync(fd);
+  }
+  return size;
+}
+
+function makeSymlink(target: CheckoutTarget, header: FileHeader, to: string): void {
+  symlinkSync(header.symlinkTarget, to);
+  if (!target.userMode) {
+    lchownSync(to, header.uid, header.gid);
+    writeXattrs(to, header.xattrs);
+  }
+  lutimesSync(to, 0, 0);
 }
 
 async function checkOutFilez(target: CheckoutTarget, file: FileToCheckOut): Promise<number> {
@@ -86,16 +101,11 @@ async function checkOutFilez(target: CheckoutTarget, file: FileToCheckOut): Prom
   const head = decodeFilezHeader(data, object);
   const { header } = head;
   if ((header.mode & S_IFMT) === S_IFLNK) {
-    symlinkSync(header.symlinkTarget, file.to);
-    if (!target.userMode) {
-      lchownSync(file.to, header.uid, header.gid);
-      writeXattrs(file.to, header.xattrs);
-    }
-    lutimesSync(file.to, 0, 0);
+    makeSymlink(target, header, file.to);
     return 0;
   }
   // A small filez can hold a large file of zeros: streaming keeps memory bounded.
-  if (head.size > 4 * WHOLE_FILE_BYTES) return checkOutLarge(target, file, head);
+  if (head.size > 2 * WHOLE_FILE_BYTES) return checkOutLarge(target, file, head);
   const content = inflateBody(head, data.subarray(head.bodyOffset), object);
   const fd = openSync(file.to, 'wx', 0o600);
   try {

@@ -1,26 +1,16 @@
-import {
-  chmodSync,
-  constants,
-  copyFileSync,
-  linkSync,
-  lstatSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-} from 'node:fs';
+import { chmodSync, constants, copyFileSync, linkSync, lstatSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { OstreeError, systemCode } from '../errors.ts';
-import { S_IFMT, S_IFREG } from '../formats/mode.ts';
-import type { RepoMode } from '../repo/repo.ts';
+import { S_IFLNK, S_IFMT } from '../formats/mode.ts';
+import { fileExtension, type ObjectFormat } from '../repo/repo.ts';
+import { finishBareFile, isStoredAsSymlink, readBareObject, writeBareSymlink } from './bare-object.ts';
 import { importFilez, importFilezFile } from './import-object.ts';
-import { isStored, type ObjectTarget, type StoredObject, storeFile } from './store-file.ts';
+import { isStored, type ObjectTarget, type StoredObject, storeBuffer, storeFile } from './store-file.ts';
 import { type ObjectToVerify, verifyObject } from './verify-object.ts';
 
 export interface CopyOptions {
-  /** Mode of the repository that the objects are in. */
-  from: RepoMode;
+  /** How the repository keeps its objects. */
+  from: ObjectFormat;
   /** Hard-link where the modes are the same and the file system allows it: objects never change. */
   link: boolean;
   /** Hash what is taken over as it is. What is converted is always hashed. */
@@ -46,8 +36,8 @@ export async function copyObject(
   const { type, checksum } = object;
   try {
     if (type === 'file' && isStored(target, checksum)) return { checksum, size: 0, written: 0 };
-    if (type !== 'file' || options.from === target.mode) return await takeOver(target, object, options);
-    return options.from === 'archive' ? await unpack(target, object) : pack(target, object);
+    if (type !== 'file' || options.from.mode === target.mode) return await takeOver(target, object, options);
+    return options.from.mode === 'archive' ? await unpack(target, object) : convert(target, object, options.from);
   } catch (cause) {
     if (systemCode(cause) !== 'ENOENT') throw cause;
     const name = `${checksum}.${type}`;
@@ -57,12 +47,15 @@ export async function copyObject(
 
 async function takeOver(target: ObjectTarget, object: ObjectToVerify, options: CopyOptions): Promise<StoredObject> {
   const { type, checksum, path } = object;
-  const extension = type !== 'file' ? type : target.mode === 'archive' ? 'filez' : 'file';
+  const extension = type === 'file' ? fileExtension(target.mode) : type;
   const staged = join(target.staging, `${checksum}.${extension}`);
-  if (!(options.link && tryLink(path, staged))) copy(path, staged);
+  if (!(options.link && tryLink(path, staged))) {
+    if (type === 'file' && target.mode !== 'archive') copyBare(target, object, staged, options.from);
+    else copy(path, staged);
+  }
   if (options.verify) {
     // What is in staging is what is hashed, so that nothing can change in between.
-    const damage = await verifyObject(target.mode, { type, checksum, path: staged });
+    const damage = await verifyObject(target, { type, checksum, path: staged });
     if (damage) {
       rmSync(staged, { force: true });
       throw new OstreeError('corrupt', damage.message, { object: `${checksum}.${extension}`, offset: 0 });
@@ -86,14 +79,20 @@ function tryLink(path: string, staged: string): boolean {
 }
 
 function copy(path: string, staged: string): void {
-  const stats = lstatSync(path);
-  if (stats.isSymbolicLink()) {
-    rmSync(staged, { force: true });
-    symlinkSync(readlinkSync(path), staged);
+  copyFileSync(path, staged, constants.COPYFILE_FICLONE);
+  chmodSync(staged, 0o644);
+}
+
+/** Copies a bare object with all that makes it one. */
+function copyBare(target: ObjectTarget, { checksum, path }: ObjectToVerify, staged: string, from: ObjectFormat): void {
+  const { header } = readBareObject(from, path, `${checksum}.file`);
+  rmSync(staged, { force: true });
+  if (isStoredAsSymlink(target, header)) {
+    writeBareSymlink(target, staged, header);
     return;
   }
   copyFileSync(path, staged, constants.COPYFILE_FICLONE);
-  chmodSync(staged, stats.mode & 0o777);
+  finishBareFile(target, staged, header);
 }
 
 async function unpack(target: ObjectTarget, { checksum, path }: ObjectToVerify): Promise<StoredObject> {
@@ -109,11 +108,14 @@ async function unpack(target: ObjectTarget, { checksum, path }: ObjectToVerify):
   return importFilezFile(target, checksum, own);
 }
 
-function pack(target: ObjectTarget, { checksum, path }: ObjectToVerify): StoredObject {
-  const { mode, size } = lstatSync(path);
-  const isFile = (mode & S_IFMT) === S_IFREG;
-  const stored = storeFile(target, { path, uid: 0, gid: 0, mode: isFile ? mode : 0o120777, size, xattrs: [] });
-  if (stored.checksum === checksum) return stored;
+/** Stores a bare object in a repository of another mode. */
+function convert(target: ObjectTarget, { checksum, path }: ObjectToVerify, from: ObjectFormat): StoredObject {
   const object = `${checksum}.file`;
+  const { header, size } = readBareObject(from, path, object);
+  const isLink = (header.mode & S_IFMT) === S_IFLNK;
+  const stored = isLink
+    ? storeBuffer(target, header, new Uint8Array(0))
+    : storeFile(target, { path, uid: header.uid, gid: header.gid, mode: header.mode, size, xattrs: header.xattrs });
+  if (stored.checksum === checksum) return stored;
   throw new OstreeError('corrupt', `${object}: its content has the checksum ${stored.checksum}`, { object, offset: 0 });
 }

@@ -1,6 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
 import {
-  chmodSync,
   closeSync,
   constants,
   copyFileSync,
@@ -10,7 +9,6 @@ import {
   readlinkSync,
   readSync,
   type Stats,
-  symlinkSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -21,11 +19,12 @@ import { S_IFLNK, S_IFMT } from '../formats/mode.ts';
 import { type Checksum, loosePath } from '../formats/object-name.ts';
 import { readXattrs, type Xattr } from '../fs/syscalls.ts';
 import { isThere } from '../repo/objects.ts';
-import type { RepoMode } from '../repo/repo.ts';
+import { fileExtension, type ObjectFormat } from '../repo/repo.ts';
+import { assertStorable, finishBareFile, isStoredAsSymlink, writeBareFile, writeBareSymlink } from './bare-object.ts';
+import { deflateRaw, outputBytes } from './deflate.ts';
 
 /** Where a worker puts new objects, and where it looks for those that are there. */
-export interface ObjectTarget {
-  mode: RepoMode;
+export interface ObjectTarget extends ObjectFormat {
   /** The repository's `objects` folder. */
   objects: string;
   /** The transaction's staging folder; objects lie in it as `<checksum>.<extension>`. */
@@ -63,7 +62,7 @@ export interface StoredObject {
 }
 
 /** Up to here a file is read once, into memory, and hashed and compressed there. */
-export const WHOLE_FILE_BYTES = 1024 * 1024;
+export const WHOLE_FILE_BYTES = 8 * 1024 * 1024;
 const READ_BYTES = 1024 * 1024;
 
 export interface FileToStore {
@@ -148,72 +147,53 @@ export function changed(path: string): OstreeError {
 /** Hashes content that is in memory and, when its object is new, stages it. */
 export function storeBuffer(target: ObjectTarget, header: FileHeader, content: Uint8Array): StoredObject {
   const checksum = createHash('sha256').update(encodeFileHeader(header)).update(content).digest('hex');
+  return stageBuffer(target, checksum, header, content);
+}
+
+/** Stages content that has been hashed, unless it is there. */
+export function stageBuffer(
+  target: ObjectTarget,
+  checksum: Checksum,
+  header: FileHeader,
+  content: Uint8Array,
+): StoredObject {
   const size = content.length;
   if (isStored(target, checksum)) return { checksum, size, written: 0 };
-  if (target.mode === 'archive') {
-    const head = encodeFilezHeader(header, size);
-    const isLink = (header.mode & S_IFMT) === S_IFLNK;
-    const body = isLink
-      ? new Uint8Array(0)
-      : deflateRawSync(content, { level: target.level, chunkSize: outputBytes(size) });
-    stage(target, checksum, [head, body]);
-    return { checksum, size, written: head.length + body.length };
-  }
-  assertBareUserOnly(header, checksum);
-  if ((header.mode & S_IFMT) === S_IFLNK) stageSymlink(target, checksum, header.symlinkTarget);
-  else stage(target, checksum, [content], header.mode & 0o777);
-  return { checksum, size, written: size };
-}
-
-/**
- * Refuses what a bare-user-only repository cannot give back: it keeps permissions 0775 at most, no owners and no
- * extended attributes (`_ostree_validate_bareuseronly_mode`; libostree loses owners and attributes silently).
- */
-export function assertBareUserOnly(header: FileHeader, checksum: Checksum): void {
-  const isLink = (header.mode & S_IFMT) === S_IFLNK;
-  const bits = isLink ? 0 : header.mode & 0o7777 & ~0o775;
-  const why =
-    bits !== 0
-      ? `mode bits 0${bits.toString(8)}`
-      : header.uid !== 0 || header.gid !== 0
-        ? `owner ${header.uid}:${header.gid}`
-        : header.xattrs.length > 0
-          ? 'extended attributes'
-          : null;
-  if (why) {
-    throw new OstreeError('unsupported', `${checksum}.file: a bare-user-only repository cannot keep its ${why}`, {
-      object: `${checksum}.file`,
-      hint: 'Use an archive repository, or commit with canonical permissions.',
-    });
-  }
-}
-
-export function isStored(target: ObjectTarget, checksum: Checksum): boolean {
-  const extension = target.mode === 'archive' ? 'filez' : 'file';
-  return (
-    isThere(join(target.objects, loosePath(checksum, extension)), target.mode) ||
-    isThere(join(target.staging, `${checksum}.${extension}`), target.mode)
-  );
-}
-
-/** Small content gets a buffer with room for all of its output (zlib's deflateBound), which need not be joined. */
-function outputBytes(input: number): number {
-  return Math.min(65536, Math.max(64, input + (input >> 12) + (input >> 14) + 32));
-}
-
-function stage(target: ObjectTarget, checksum: Checksum, parts: Uint8Array[], mode = 0o644): void {
-  const path = join(target.staging, `${checksum}.${target.mode === 'archive' ? 'filez' : 'file'}`);
-  let fd: number;
+  const path = join(target.staging, `${checksum}.${fileExtension(target.mode)}`);
   try {
     // Not a temporary name and a rename: nothing reads staging before every worker is done, and a transaction
     // in which one failed is thrown away whole.
-    fd = openSync(path, 'wx', 0o644);
+    return { checksum, size, written: writeObject(target, path, header, content, checksum) };
   } catch (error) {
-    if (systemCode(error) === 'EEXIST') return; // another worker has the same content
-    throw error;
+    if (systemCode(error) !== 'EEXIST') throw error;
+    return { checksum, size, written: 0 }; // another worker has the same content
   }
+}
+
+function writeObject(
+  target: ObjectTarget,
+  path: string,
+  header: FileHeader,
+  content: Uint8Array,
+  checksum: Checksum,
+): number {
+  if (target.mode === 'archive') {
+    const head = encodeFilezHeader(header, content.length);
+    const isLink = (header.mode & S_IFMT) === S_IFLNK;
+    const body = isLink ? new Uint8Array(0) : deflateRaw(content, target.level);
+    writeNew(path, [head, body]);
+    return head.length + body.length;
+  }
+  assertStorable(target, header, checksum);
+  if (isStoredAsSymlink(target, header)) writeBareSymlink(target, path, header);
+  else writeBareFile(target, path, header, content);
+  return content.length;
+}
+
+function writeNew(path: string, parts: Uint8Array[]): void {
+  const fd = openSync(path, 'wx', 0o644);
   try {
-    fchmodSync(fd, mode);
+    fchmodSync(fd, 0o644);
     for (const part of parts) {
       for (let at = 0; at < part.length; ) at += writeSync(fd, part, at);
     }
@@ -222,19 +202,20 @@ function stage(target: ObjectTarget, checksum: Checksum, parts: Uint8Array[], mo
   }
 }
 
-function stageSymlink(target: ObjectTarget, checksum: Checksum, to: string): void {
-  try {
-    symlinkSync(to, join(target.staging, `${checksum}.file`));
-  } catch (error) {
-    if (systemCode(error) !== 'EEXIST') throw error;
-  }
+export function isStored(target: ObjectTarget, checksum: Checksum): boolean {
+  const extension = fileExtension(target.mode);
+  return (
+    isThere(join(target.objects, loosePath(checksum, extension)), target.mode) ||
+    isThere(join(target.staging, `${checksum}.${extension}`), target.mode)
+  );
 }
 
-/** Stages a large regular file of a bare-user-only repository by copying it (or sharing its blocks). */
-export function stageCopy(target: ObjectTarget, checksum: Checksum, path: string, mode: number): void {
+/** Stages a large regular file of a bare repository by copying it (or sharing its blocks). */
+export function stageCopy(target: ObjectTarget, checksum: Checksum, path: string, header: FileHeader): void {
+  assertStorable(target, header, checksum);
   const staged = join(target.staging, `${checksum}.file`);
   copyFileSync(path, staged, constants.COPYFILE_FICLONE);
-  chmodSync(staged, mode & 0o777);
+  finishBareFile(target, staged, header);
 }
 
 /** One piece of a file, compressed so that the pieces one after the other are one deflate stream. */
@@ -268,7 +249,7 @@ export function deflatePiece(piece: Piece): Buffer {
   }
   return deflateRawSync(buffer.subarray(lead), {
     level: piece.level,
-    chunkSize: outputBytes(piece.length),
+    chunkSize: Math.min(65536, outputBytes(piece.length)),
     finishFlush: piece.last ? Z_FINISH : Z_SYNC_FLUSH,
     ...(lead > 0 ? { dictionary: buffer.subarray(0, lead) } : {}),
   });

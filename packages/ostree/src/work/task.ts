@@ -1,6 +1,6 @@
 import type { FileHeader } from '../formats/file.ts';
 import type { Checksum } from '../formats/object-name.ts';
-import type { RepoMode } from '../repo/repo.ts';
+import type { ObjectFormat } from '../repo/repo.ts';
 import { type CheckoutTarget, checkOutFile, type FileToCheckOut } from './checkout-file.ts';
 import { type CopyOptions, copyObject } from './copy-object.ts';
 import { importFilez, importFilezFile } from './import-object.ts';
@@ -23,10 +23,10 @@ export type Task =
   | { kind: 'import-filez'; target: ObjectTarget; objects: { checksum: Checksum; data: Uint8Array }[] }
   | { kind: 'import-filez-file'; target: ObjectTarget; checksum: Checksum; path: string }
   | { kind: 'deflate-piece'; piece: Piece }
-  | { kind: 'stage-copy'; target: ObjectTarget; checksum: Checksum; path: string; mode: number }
+  | { kind: 'stage-copy'; target: ObjectTarget; checksum: Checksum; path: string; header: FileHeader }
   | { kind: 'copy-objects'; target: ObjectTarget; options: CopyOptions; objects: ObjectToVerify[] }
   | { kind: 'check-out-files'; target: CheckoutTarget; files: FileToCheckOut[] }
-  | { kind: 'verify-objects'; mode: RepoMode; objects: ObjectToVerify[] };
+  | { kind: 'verify-objects'; format: ObjectFormat; objects: ObjectToVerify[] };
 
 export interface TaskResults {
   'store-files': (StoredObject & { header: FileHeader })[];
@@ -54,7 +54,7 @@ export async function runTask(task: Task): Promise<TaskResults[Task['kind']]> {
     case 'deflate-piece':
       return deflatePiece(task.piece);
     case 'stage-copy':
-      stageCopy(task.target, task.checksum, task.path, task.mode);
+      stageCopy(task.target, task.checksum, task.path, task.header);
       return null;
     case 'copy-objects': {
       const stored: StoredObject[] = [];
@@ -69,7 +69,7 @@ export async function runTask(task: Task): Promise<TaskResults[Task['kind']]> {
     case 'verify-objects': {
       const damage: Damage[] = [];
       for (const object of task.objects) {
-        const found = await verifyObject(task.mode, object);
+        const found = await verifyObject(task.format, object);
         if (found) damage.push(found);
       }
       return damage;

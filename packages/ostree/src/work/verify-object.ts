@@ -1,10 +1,10 @@
 import { createHash, hash } from 'node:crypto';
-import { createReadStream, lstatSync, readFileSync, readlinkSync } from 'node:fs';
+import { createReadStream, lstatSync, readFileSync } from 'node:fs';
 import { OstreeError, systemCode } from '../errors.ts';
 import { encodeFileHeader } from '../formats/file.ts';
-import { S_IFLNK, S_IFREG } from '../formats/mode.ts';
 import type { Checksum, ObjectType } from '../formats/object-name.ts';
-import type { RepoMode } from '../repo/repo.ts';
+import type { ObjectFormat } from '../repo/repo.ts';
+import { readBareObject } from './bare-object.ts';
 import { verifyFilez, verifyFilezFile } from './import-object.ts';
 import { WHOLE_FILE_BYTES } from './store-file.ts';
 
@@ -23,9 +23,9 @@ export interface Damage {
 }
 
 /** Hashes one stored object. Null when it is what its name says. */
-export async function verifyObject(mode: RepoMode, object: ObjectToVerify): Promise<Damage | null> {
+export async function verifyObject(format: ObjectFormat, object: ObjectToVerify): Promise<Damage | null> {
   try {
-    await verify(mode, object);
+    await verify(format, object);
     return null;
   } catch (error) {
     const { type, checksum } = object;
@@ -37,34 +37,27 @@ export async function verifyObject(mode: RepoMode, object: ObjectToVerify): Prom
   }
 }
 
-async function verify(mode: RepoMode, { type, checksum, path }: ObjectToVerify): Promise<void> {
+async function verify(format: ObjectFormat, { type, checksum, path }: ObjectToVerify): Promise<void> {
   let actual: string;
   if (type !== 'file') actual = hash('sha256', readFileSync(path));
-  else if (mode === 'archive') {
+  else if (format.mode === 'archive') {
     const data = lstatSync(path).size > WHOLE_FILE_BYTES ? null : readFileSync(path);
     // A small file can unpack to a large one: only what says it is small is unpacked in memory.
-    if (data && data.length >= 16 && data.readBigUInt64BE(8) <= BigInt(4 * WHOLE_FILE_BYTES))
+    if (data && data.length >= 16 && data.readBigUInt64BE(8) <= BigInt(2 * WHOLE_FILE_BYTES))
       verifyFilez(checksum, data);
     else await verifyFilezFile(checksum, path);
     return;
-  } else actual = await hashBare(path);
+  } else actual = await hashBare(format, path, `${checksum}.file`);
   if (actual === checksum) return;
   const object = `${checksum}.${type}`;
   throw new OstreeError('corrupt', `${object}: its bytes have the checksum ${actual}`, { object, offset: 0 });
 }
 
-async function hashBare(path: string): Promise<Checksum> {
-  const stats = lstatSync(path);
-  const link = stats.isSymbolicLink();
-  const sha = createHash('sha256').update(
-    encodeFileHeader({
-      uid: 0,
-      gid: 0,
-      mode: link ? S_IFLNK | 0o777 : S_IFREG | (stats.mode & 0o7777),
-      symlinkTarget: link ? readlinkSync(path) : '',
-      xattrs: [],
-    }),
-  );
-  if (!link) for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) sha.update(chunk as Buffer);
+async function hashBare(format: ObjectFormat, path: string, object: string): Promise<Checksum> {
+  const { header, size } = readBareObject(format, path, object);
+  const sha = createHash('sha256').update(encodeFileHeader(header));
+  if (size > WHOLE_FILE_BYTES) {
+    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) sha.update(chunk as Buffer);
+  } else if (size > 0) sha.update(readFileSync(path));
   return sha.digest('hex');
 }
