@@ -2,21 +2,19 @@ import { lstatSync, readdirSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
 import { OstreeError } from '../errors.ts';
 import { badName, type DirTree } from '../formats/dirtree.ts';
-import { S_IFDIR, S_IFMT, S_IFREG } from '../formats/mode.ts';
 import type { Checksum, Tree } from '../formats/object-name.ts';
-import { readXattrs } from '../fs/syscalls.ts';
+import { readXattrs, type Xattr } from '../fs/syscalls.ts';
+import { objectPath } from '../repo/objects.ts';
 import type { Transaction } from '../repo/transaction.ts';
+import { readBareObject } from '../work/bare-object.ts';
 import { pool } from '../work/pool.ts';
 import { changed, type FileToStore } from '../work/store-file.ts';
+import type { ConsumedPaths } from './consumed.ts';
+import { linkKey, type ObjectLinks } from './hard-links.ts';
+import { type Attributes, type Modifier, type ModifierOptions, modifierOf } from './modifier.ts';
 import { openStatCache, type StatCache } from './stat-cache.ts';
 
-export interface WriteFolderOptions {
-  /** Owner of everything, instead of the files' own. */
-  owner?: { uid: number; gid: number };
-  /** Owner 0:0, permissions `mode & 0755`, no setuid bits: what `ostree commit --canonical-permissions` does. */
-  canonicalPermissions?: boolean;
-  /** Store extended attributes. Default true, except in a bare-user-only repository. */
-  xattrs?: boolean;
+export interface WriteFolderOptions extends ModifierOptions {
   /** Return false to leave a path (relative, with a leading slash) and everything below it out. */
   filter?: (path: string, stats: Stats) => boolean;
   /**
@@ -24,6 +22,19 @@ export interface WriteFolderOptions {
    * Default true. See stat-cache.ts for when an entry is not trusted.
    */
   statCache?: boolean;
+  /**
+   * Take files that are hard links to objects for these objects, without reading them, unless they are to get other
+   * attributes. What was written into such a file is not seen. In a bare-user repository their owners and attributes
+   * are the objects'.
+   */
+  links?: ObjectLinks;
+  /** With `links`: take them for what they link to, whatever they should have been modified to. */
+  linksAreFinal?: boolean;
+  /**
+   * Gathers what to delete after the transaction. In bare and bare-user-only repositories files become objects without
+   * being copied, where that gives the same object.
+   */
+  consumed?: ConsumedPaths;
   onProgress?: (progress: { files: number; bytes: number }) => void;
 }
 
@@ -44,7 +55,7 @@ export async function writeFolder(tx: Transaction, folder: string, options: Writ
   if (!root.isDirectory()) throw new OstreeError('invalid', `${folder}: not a folder`);
   const cache = options.statCache === false ? null : openStatCache(tx.repo, folder);
   const walk = new Walk(tx, options, cache);
-  const tree = await walk.folder(folder, '/', root);
+  const tree = await walk.root(folder, root);
   await walk.finish();
   const result = tree();
   cache?.save();
@@ -55,8 +66,10 @@ export async function writeFolder(tx: Transaction, folder: string, options: Writ
 class Walk {
   readonly #tx: Transaction;
   readonly #options: WriteFolderOptions;
+  readonly #modifier: Modifier;
   readonly #cache: StatCache | null;
   readonly #xattrs: boolean;
+  readonly #device: number;
   #batch: { file: FileToStore; stats: Stats; tree: DirTree; name: string }[] = [];
   #batchBytes = 0;
   #running = new Set<Promise<void>>();
@@ -68,82 +81,117 @@ class Walk {
   constructor(tx: Transaction, options: WriteFolderOptions, cache: StatCache | null) {
     this.#tx = tx;
     this.#options = options;
+    this.#modifier = modifierOf(options, tx.repo.mode, 'tree');
     this.#cache = cache;
-    this.#xattrs = options.xattrs ?? tx.repo.mode !== 'bare-user-only';
+    this.#xattrs = !tx.repo.ignoreXattrs && this.#modifier.xattrs;
+    this.#device = lstatSync(tx.repo.path).dev;
+  }
+
+  async root(path: string, stats: Stats): Promise<() => Tree> {
+    const attributes = this.#modifier.apply('/', stats);
+    if (!attributes) throw new OstreeError('invalid', "Can't commit an empty tree");
+    return this.#folder(path, '/', attributes);
   }
 
   /** Walks a folder; the function returned writes its dirtree once all files are stored. */
-  async folder(path: string, relative: string, stats: Stats): Promise<() => Tree> {
+  async #folder(path: string, relative: string, attributes: Attributes): Promise<() => Tree> {
+    const { filter, consumed } = this.#options;
+    consumed?.add(path, 'folder');
     const tree: DirTree = { files: new Map(), dirs: new Map() };
     const children: [string, () => Tree][] = [];
-    for (const entry of readdirSync(path, { withFileTypes: true })) {
-      const { name } = entry;
+    for (const name of readNames(path)) {
       const inner = join(path, name);
-      const reason = badName(name);
-      if (reason) throw new OstreeError('unsupported', `${inner}: cannot be stored: its name: ${reason}`);
       const found = lstatSync(inner, { throwIfNoEntry: false });
       if (!found) throw changed(inner);
       const below = relative === '/' ? `/${name}` : `${relative}/${name}`;
-      if (this.#options.filter && !this.#options.filter(below, found)) continue;
-      if (found.isDirectory()) children.push([name, await this.folder(inner, below, found)]);
-      else if (found.isFile() || found.isSymbolicLink()) await this.#file(inner, name, found, tree);
-      else {
-        throw new OstreeError('unsupported', `${inner}: is a device, socket or pipe`, {
+      if (filter && !filter(below, found)) continue;
+      if (found.isDirectory()) {
+        const wanted = this.#modifier.enter(below, found);
+        if (wanted) children.push([name, await this.#folder(inner, below, wanted)]);
+        else consumed?.add(inner, 'all');
+      } else if (found.isFile() || found.isSymbolicLink()) {
+        this.#file(inner, below, found, tree);
+        if (this.#batch.length >= BATCH_FILES || this.#batchBytes >= BATCH_BYTES) await this.#send();
+      } else {
+        throw new OstreeError('unsupported', `${inner}: Not a regular file or symlink`, {
           hint: 'OSTree stores folders, files and symlinks. Leave it out, or make it at boot (tmpfiles.d, udev).',
         });
       }
     }
-    const meta = this.#meta(path, stats);
+    const meta = this.#meta(path, attributes);
     return () => {
       for (const [name, child] of children) tree.dirs.set(name, child());
       return { contents: this.#tx.writeDirTree(tree), meta };
     };
   }
 
-  #meta(path: string, stats: Stats): Checksum {
-    const attributes = { ...this.#attributes(stats), xattrs: this.#xattrs ? readXattrs(path) : [] };
-    const { uid, gid, mode, xattrs } = attributes;
+  #meta(path: string, { uid, gid, mode }: Attributes): Checksum {
+    const xattrs = this.#xattrs ? readXattrs(path) : [];
     const key = xattrs.length === 0 ? `${uid}:${gid}:${mode}` : null;
     const known = key && this.#metas.get(key);
     if (known) return known;
-    const checksum = this.#tx.writeDirMeta(attributes);
+    const checksum = this.#tx.writeDirMeta({ uid, gid, mode, xattrs });
     if (key) this.#metas.set(key, checksum);
     return checksum;
   }
 
-  #attributes(stats: Stats): { uid: number; gid: number; mode: number } {
-    const { canonicalPermissions, owner } = this.#options;
-    const type = stats.mode & S_IFMT;
-    if (canonicalPermissions || this.#tx.repo.mode === 'bare-user-only') {
-      const mode = type === S_IFREG || type === S_IFDIR ? stats.mode & (type | 0o755) : stats.mode;
-      return { uid: 0, gid: 0, mode };
+  #file(path: string, relative: string, stats: Stats, tree: DirTree): void {
+    const name = relative.slice(relative.lastIndexOf('/') + 1);
+    this.#options.consumed?.add(path, 'file');
+    const linked = this.#options.links?.get(linkKey(stats));
+    if (linked && this.#options.linksAreFinal) {
+      this.#known(tree, name, linked, stats);
+      return;
     }
-    return { uid: owner?.uid ?? stats.uid, gid: owner?.gid ?? stats.gid, mode: stats.mode };
-  }
-
-  async #file(path: string, name: string, stats: Stats, tree: DirTree): Promise<void> {
-    const attributes = this.#attributes(stats);
-    const known = this.#cache?.lookUp(stats, attributes, this.#xattrs);
+    const own = linked && this.#tx.repo.mode === 'bare-user' ? this.#objectAttributes(linked) : null;
+    const before = own ?? stats;
+    const attributes = this.#modifier.apply(relative, before);
+    if (!attributes) return;
+    const { uid, gid, mode } = attributes;
+    const same = uid === before.uid && gid === before.gid && mode === before.mode;
+    if (linked && same && this.#keepsXattrs(path, own?.xattrs)) {
+      this.#known(tree, name, linked, stats);
+      return;
+    }
+    const known = own ? undefined : this.#cache?.lookUp(stats, attributes, this.#xattrs);
     if (known && this.#tx.has('file', known)) {
-      tree.files.set(name, known);
-      this.#tx.countKnown();
-      this.#progress(stats.size);
+      this.#known(tree, name, known, stats);
       return;
     }
     tree.files.set(name, ''); // holds its place; replaced when its batch is back
     const size = stats.isSymbolicLink() ? 0 : stats.size;
-    this.#batch.push({ file: { path, ...attributes, size, xattrs: this.#xattrs }, stats, tree, name });
+    const xattrs = this.#xattrs ? (own?.xattrs ?? true) : false;
+    const adopt = this.#options.consumed !== undefined && stats.isFile() && this.#canAdopt(stats, same, linked);
+    this.#batch.push({ file: { path, uid, gid, mode, size, xattrs, ...(adopt ? { adopt } : {}) }, stats, tree, name });
     this.#batchBytes += size;
-    if (this.#batch.length >= BATCH_FILES || this.#batchBytes >= BATCH_BYTES) {
-      this.#send();
-      // A few batches ahead keep the workers busy; more would only take memory.
-      while (this.#running.size >= 3 * pool.size) await Promise.race(this.#running);
-      if (this.#failure) throw this.#failure;
-      this.#tx.signal?.throwIfAborted();
-    }
   }
 
-  #send(): void {
+  #known(tree: DirTree, name: string, checksum: Checksum, stats: Stats): void {
+    tree.files.set(name, checksum);
+    this.#tx.countKnown();
+    this.#progress(stats.size);
+  }
+
+  /** A file of a bare-user checkout has other attributes than the object that it is a link to. */
+  #objectAttributes(checksum: Checksum): { uid: number; gid: number; mode: number; xattrs: readonly Xattr[] } {
+    const { repo } = this.#tx;
+    return readBareObject(repo, objectPath(repo, 'file', checksum), `${checksum}.file`).header;
+  }
+
+  #keepsXattrs(path: string, own: readonly Xattr[] | undefined): boolean {
+    if (this.#xattrs || this.#tx.repo.ignoreXattrs || this.#tx.repo.mode === 'bare-user-only') return true;
+    return (own ?? readXattrs(path)).length === 0;
+  }
+
+  /** Whether the file itself can be the object: nothing but its name, permissions and time would differ. */
+  #canAdopt(stats: Stats, same: boolean, linked: Checksum | undefined): boolean {
+    if (linked || stats.dev !== this.#device) return false;
+    const { mode } = this.#tx.repo;
+    return mode === 'bare-user-only' || (mode === 'bare' && same && this.#xattrs);
+  }
+
+  /** Gives the batch to the workers, and waits while they have a few: more would only take memory. */
+  async #send(): Promise<void> {
     const batch = this.#batch;
     if (batch.length === 0) return;
     this.#batch = [];
@@ -154,7 +202,8 @@ class Walk {
         for (const [index, { checksum }] of stored.entries()) {
           const { file, stats, tree, name } = batch[index]!;
           tree.files.set(name, checksum);
-          this.#cache?.remember(stats, file, this.#xattrs, checksum, started);
+          // What a link is to be committed as is the object's, not the file's own.
+          if (typeof file.xattrs === 'boolean') this.#cache?.remember(stats, file, this.#xattrs, checksum, started);
           this.#progress(file.size);
         }
       },
@@ -164,10 +213,13 @@ class Walk {
     );
     this.#running.add(work);
     void work.then(() => this.#running.delete(work));
+    while (this.#running.size >= 3 * pool.size) await Promise.race(this.#running);
+    if (this.#failure) throw this.#failure;
+    this.#tx.signal?.throwIfAborted();
   }
 
   async finish(): Promise<void> {
-    this.#send();
+    await this.#send();
     await Promise.all(this.#running);
     if (this.#failure) throw this.#failure;
   }
@@ -177,4 +229,16 @@ class Walk {
     this.#bytes += bytes;
     this.#options.onProgress?.({ files: this.#files, bytes: this.#bytes });
   }
+}
+
+/** The names in a folder. Throws `unsupported` for one that no dirtree can hold. */
+function readNames(path: string): string[] {
+  const names = readdirSync(path);
+  for (const name of names) {
+    const reason = badName(name);
+    if (reason === null) continue;
+    const message = name.includes('\ufffd') ? 'Invalid UTF-8 in filename' : `cannot be stored: its name: ${reason}`;
+    throw new OstreeError('unsupported', `${join(path, name)}: ${message}`);
+  }
+  return names;
 }

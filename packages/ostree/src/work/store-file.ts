@@ -5,6 +5,7 @@ import {
   copyFileSync,
   fchmodSync,
   fstatSync,
+  linkSync,
   openSync,
   readlinkSync,
   readSync,
@@ -73,6 +74,8 @@ export interface FileToStore {
   size: number;
   /** Extended attributes, or whether to read them from the file. */
   xattrs: boolean | readonly Xattr[];
+  /** Make the file itself the object of a bare repository on its file system, and give it the object's attributes. */
+  adopt?: boolean;
 }
 
 /**
@@ -93,6 +96,7 @@ export function storeFile(target: ObjectTarget, file: FileToStore): StoredObject
   try {
     const stats = fstatSync(fd);
     const { size } = stats;
+    if (file.adopt) return { ...adoptFile(target, file.path, fd, size, header), header };
     if (size <= WHOLE_FILE_BYTES) return { ...storeBuffer(target, header, readWhole(fd, size, file.path)), header };
     const deferred = fileStamp(stats);
     const checksum = hashFd(fd, createHash('sha256').update(encodeFileHeader(header)), size, file.path);
@@ -100,6 +104,21 @@ export function storeFile(target: ObjectTarget, file: FileToStore): StoredObject
   } finally {
     closeSync(fd);
   }
+}
+
+function adoptFile(target: ObjectTarget, path: string, fd: number, size: number, header: FileHeader): StoredObject {
+  const checksum = hashFd(fd, createHash('sha256').update(encodeFileHeader(header)), size, path);
+  if (isStored(target, checksum)) return { checksum, size, written: 0 };
+  assertStorable(target, header, checksum);
+  const staged = join(target.staging, `${checksum}.${fileExtension(target.mode)}`);
+  try {
+    linkSync(path, staged);
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error;
+    return { checksum, size, written: 0 }; // another file of the same content was first
+  }
+  finishBareFile(target, staged, header);
+  return { checksum, size, written: size };
 }
 
 /**
