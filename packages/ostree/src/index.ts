@@ -85,15 +85,29 @@ export { Transaction, type TransactionOptions, type TransactionStats, withTransa
 export { lookUp, subtree, type TreeReader, treeReader } from './repo/tree-reader.ts';
 export { type RepositoryHandler, type RepositoryHandlerOptions, repositoryHandler } from './serve/handler.ts';
 export { type RepositoryServer, type ServeOptions, serveRepository } from './serve/server.ts';
+export { type ImportGpgKeysOptions, importGpgKeys } from './sign/gpg-import.ts';
+export { type GpgKey, type GpgSubkey, type GpgUser, webKeyDirectoryUrls } from './sign/gpg-key.ts';
+export { anyKeyring, type GpgKeyring, globalKeyring, gpgKeyring, remoteKeyring } from './sign/gpg-keyring.ts';
+export { formatGpgSignature, formatLocalTime, type GpgSignature } from './sign/gpg-signature.ts';
 export {
+  decodeSignatures,
   remoteVerification,
   type Signed,
+  signaturesOf,
   type Verification,
   type VerificationOverrides,
   type VerifiedSignature,
   verifySigned,
 } from './sign/remote-verification.ts';
-export { signCommit, signSummary } from './sign/sign.ts';
+export {
+  addSignatures,
+  deleteSignatures,
+  isIssuedBy,
+  type SignOptions,
+  signCommit,
+  signSummary,
+} from './sign/sign.ts';
+export { type PublicKeys, type SignatureType, signatureType, type Verifier } from './sign/signature-type.ts';
 export {
   type CommandSignerOptions,
   commandSigner,

@@ -1,18 +1,127 @@
-import { OstreeError } from '../errors.ts';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { OstreeError, systemCode } from '../errors.ts';
+import type { Metadata } from '../formats/commit.ts';
 import type { Checksum } from '../formats/object-name.ts';
+import { writeFileDurably } from '../fs/durable.ts';
+import { encode } from '../gvariant/encode.ts';
+import { objectPath, readDetachedMetadata, readMetadata } from '../repo/objects.ts';
 import type { Repo } from '../repo/repo.ts';
-import type { Signer } from './signer.ts';
+import { signaturePackets } from './openpgp.ts';
+import { decodeSignatures, signaturesOf } from './remote-verification.ts';
+import type { SignatureKey, Signer } from './signer.ts';
+
+export interface SignOptions {
+  signal?: AbortSignal;
+}
+
+/**
+ * Detached metadata with signatures of `data` added to what there was.
+ *
+ * @throws OstreeError `signature` when a signer cannot, `exists` when `existing` has a signature by this GPG key
+ */
+export async function addSignatures(
+  data: Uint8Array,
+  existing: Metadata,
+  signers: readonly Signer[],
+  options: SignOptions = {},
+): Promise<Metadata> {
+  let metadata = existing;
+  for (const signer of signers) {
+    const before = signaturesOf(metadata, signer.metadataKey) ?? [];
+    await assertNotSigned(before, signer, options);
+    const signature = await signer.sign(data, options.signal);
+    metadata = withSignatures(metadata, signer.metadataKey, [...before, signature]);
+  }
+  return metadata;
+}
+
+/** Metadata with these signatures of one kind instead of those that it has; without the key when there are none. */
+export function withSignatures(metadata: Metadata, key: SignatureKey, signatures: readonly Uint8Array[]): Metadata {
+  const others = metadata.filter(([name]) => name !== key);
+  return signatures.length === 0 ? others : [...others, [key, { type: 'aay', value: signatures }]];
+}
+
+async function assertNotSigned(
+  signatures: readonly Uint8Array[],
+  { key }: Signer,
+  { signal }: SignOptions,
+): Promise<void> {
+  if (!key || signatures.length === 0) return;
+  const issuers = await key.issuers(signal);
+  const signed = signatures.some((signature) => issuers.some((issuer) => isIssuedBy(signature, issuer)));
+  if (signed) throw new OstreeError('exists', `Commit is already signed with GPG key ${key.name}`);
+}
+
+/** Whether a signature says that it is by a key of this id or fingerprint. */
+export function isIssuedBy(signature: Uint8Array, key: string): boolean {
+  const issuers = (signaturePackets(signature) ?? []).flatMap((packet) => packet.issuers);
+  return issuers.some((issuer) => issuer.endsWith(key) || key.endsWith(issuer));
+}
 
 /**
  * Adds signatures of a commit to its detached metadata.
  *
- * @throws OstreeError `not-found` without the commit, `exists` when this GPG key has signed it already
+ * @throws OstreeError `not-found` without the commit, `exists` when this GPG key has signed it already, `signature`
+ *   when a signer cannot
  */
-export async function signCommit(_repo: Repo, _commit: Checksum, _signers: readonly Signer[]): Promise<void> {
-  throw new OstreeError('unsupported', 'signing is not there yet');
+export async function signCommit(
+  repo: Repo,
+  commit: Checksum,
+  signers: readonly Signer[],
+  options: SignOptions = {},
+): Promise<void> {
+  const data = await readMetadata(repo, 'commit', commit);
+  const metadata = await addSignatures(data, (await readDetachedMetadata(repo, commit)) ?? [], signers, options);
+  await writeDetachedMetadata(repo, commit, metadata);
 }
 
-/** Adds signatures of the repository's summary, as it is on disk, to `summary.sig`. Throws `not-found` without one. */
-export async function signSummary(_repo: Repo, _signers: readonly Signer[]): Promise<void> {
-  throw new OstreeError('unsupported', 'signing is not there yet');
+/** Replaces the detached metadata of a commit. Without any an empty file stays, which pulls take over. */
+export async function writeDetachedMetadata(repo: Repo, commit: Checksum, metadata: Metadata): Promise<void> {
+  await writeFileDurably(objectPath(repo, 'commitmeta', commit), encode('a{sv}', metadata));
+}
+
+/**
+ * Takes signatures out of a commit's detached metadata.
+ *
+ * @returns how many
+ */
+export async function deleteSignatures(
+  repo: Repo,
+  commit: Checksum,
+  key: SignatureKey,
+  matches: (signature: Uint8Array) => boolean,
+): Promise<number> {
+  const metadata = await readDetachedMetadata(repo, commit);
+  const signatures = signaturesOf(metadata, key);
+  if (!metadata || !signatures) return 0;
+  const kept = signatures.filter((signature) => !matches(signature));
+  if (kept.length < signatures.length) {
+    await writeDetachedMetadata(repo, commit, withSignatures(metadata, key, kept));
+  }
+  return signatures.length - kept.length;
+}
+
+/**
+ * Adds signatures of the repository's summary, as it is on disk, to `summary.sig`.
+ *
+ * @throws OstreeError `not-found` without a summary, `signature` when a signer cannot
+ */
+export async function signSummary(repo: Repo, signers: readonly Signer[], options: SignOptions = {}): Promise<void> {
+  const summary = await readIfThere(join(repo.path, 'summary'));
+  if (!summary)
+    throw new OstreeError('not-found', `${repo.path}: no summary`, { hint: 'Make one: treeline repo summary -u' });
+  const file = join(repo.path, 'summary.sig');
+  const before = await readIfThere(file);
+  const metadata = await addSignatures(summary, before ? decodeSignatures(before) : [], signers, options);
+  await writeFileDurably(file, encode('a{sv}', metadata));
+}
+
+async function readIfThere(path: string): Promise<Buffer | null> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return null;
+    throw error;
+  }
 }
