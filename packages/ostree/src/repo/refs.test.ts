@@ -80,7 +80,7 @@ describe('refs of collections', () => {
     await setRef(repo, 'plain:app', B);
     assert.equal(await readRef(repo, 'edge'), A);
     const listed = (await listCollectionRefs(repo)).map((one) => `(${one.collection}, ${one.ref})`);
-    assert.equal(listed.join('\n'), ostree(repo, 'refs', '--collections'));
+    assert.equal(listed.join('\n'), ostree(repo, 'refs', '--collections').split('\n').sort().join('\n'));
     assert.equal(listed.length, 4);
     const other = { collection: 'org.example.Other', ref: 'os/main' };
     assert.equal(await readCollectionRef(repo, other), B);

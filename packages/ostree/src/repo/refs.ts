@@ -271,9 +271,9 @@ export async function tryResolveRev(repo: Repo, rev: string): Promise<Checksum |
 
 /** Without a remote, libostree takes `remote/name` as well, and what any remote has of this name. */
 async function readNamedRef(repo: Repo, rev: string): Promise<Checksum | null> {
-  const { remote } = parseRefspec(rev);
+  if (!isRefName(rev.replace(/^[^/:]+:/, ''))) return null;
   const commit = await readRef(repo, rev);
-  if (commit || remote) return commit;
+  if (commit || rev.includes(':')) return commit;
   const remotes = join(repo.path, 'refs/remotes');
   const found = readRefFile(join(remotes, rev));
   if (found) return found;
