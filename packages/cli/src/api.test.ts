@@ -171,9 +171,9 @@ test('a run is watched on when the server was away for a moment', async () => {
 
 test('a table that is shown elsewhere is as wide as COLUMNS says', async () => {
   await using server = await standIn(everything);
-  const { stdout } = await treeline(['devices', ...server.args], { env: { COLUMNS: '60' } });
+  const { stdout } = await treeline(['devices', ...server.args], { env: { COLUMNS: '64' } });
   assert.ok(
-    stdout.split('\n').every((line) => line.length <= 60),
+    stdout.split('\n').every((line) => line.length <= 64),
     stdout,
   );
 });
@@ -237,13 +237,24 @@ test('revisions are channels, releases, the release before, or what the store kn
 test('a diff names the files with their kinds and sizes, and --stat only counts', async () => {
   await using server = await standIn(everything);
   const { stdout } = await treeline(['diff', '1', '2', ...server.args]);
-  assert.match(stdout, /^M {2}\/usr\/lib\/model +file +1\.2 kB → 3\.4 kB$/m);
-  assert.match(stdout, /^A {2}\/usr\/bin\/steer +file +512 B$/m);
-  assert.match(stdout, /^D {2}\/etc\/old +symlink +new$/m);
+  assert.match(stdout, /^M {2}\/usr\/lib\/model +content +1\.2 kB → 3\.4 kB +1\.5 kB$/m);
+  assert.match(
+    stdout,
+    /^M {2}\/usr\/bin\/ping +mode 0755 → 4755, owner 0:0 → 0:27, \+security\.capability +640 B +700 B$/m,
+  );
+  assert.match(stdout, /^A {2}\/usr\/bin\/steer +file 0755 +512 B +300 B$/m);
+  assert.match(stdout, /^D {2}\/etc\/old +symlink to new$/m);
   const summary =
-    /^aaaaaaaaaa\.\.bbbbbbbbbb {2}3 paths: 1 added, 1 removed, 1 modified\na device fetches 4 objects, 5\.0 kB of 9\.0 MB \(<0\.1 %\)\n$/m;
+    /^aaaaaaaaaa\.\.bbbbbbbbbb {2}4 paths: 1 added, 1 removed, 2 modified\na device fetches 4 objects, 5\.0 kB of 9\.0 MB \(<0\.1 %\)\n$/m;
   assert.match(stdout, summary);
   assert.match((await treeline(['diff', '1', '2', '--stat', ...server.args])).stdout, new RegExp(`^${summary.source}`));
+  // On a narrow terminal what differs is never cut: it goes below.
+  const narrow = await treeline(['diff', '1', '2', ...server.args], { env: { COLUMNS: '64' } });
+  assert.ok(
+    narrow.stdout.split('\n').every((line) => line.length <= 64),
+    narrow.stdout,
+  );
+  assert.match(narrow.stdout, /mode 0755 → 4755, owner 0:0 → 0:27,?\s+\+security\.capability/);
 });
 
 test('devices show what they run, why, and from which revisions it was made', async () => {

@@ -4,7 +4,6 @@ import { formatBytes } from '../output/bytes.ts';
 import { paint, type Style } from '../output/colour.ts';
 import { printDocument, printText } from '../output/document.ts';
 import { formatTable } from '../output/table.ts';
-import { oneLine } from '../output/text.ts';
 import { count, shortId } from '../output/words.ts';
 import { resolveCommit } from '../revisions.ts';
 import { clientOf, optionsOf, type Session } from '../session.ts';
@@ -26,7 +25,10 @@ export function declare(command: Command, session: Session): void {
     .argument('<from>', 'a channel (robot/edge; robot/edge^ is its release before), a release number, a commit …')
     .argument('<to>', 'the same')
     .option('--stat', 'only how many files and bytes')
-    .addHelpText('after', '\nA added, D removed, M modified (content, mode, owner or target).')
+    .addHelpText(
+      'after',
+      '\nA added, D removed, M modified. +NAME and -NAME are extended attributes. Fetched: the bytes of a device.',
+    )
     .action(async (from: string, to: string, _: object, self: Command) => {
       const options = optionsOf<{ stat?: boolean }>(self);
       const client = clientOf(session, options);
@@ -41,38 +43,63 @@ export function declare(command: Command, session: Session): void {
 function changeTable(changes: Change[]): string {
   const rows = changes.map((change) => {
     const [letter, style] = letters[change.kind];
-    return [{ text: letter, style }, change.path, kindOf(change), sizes(change)];
+    const fetched = change.download > 0 ? formatBytes(change.download) : '';
+    return [{ text: letter, style }, change.path, { text: whatOf(change), below: true }, sizes(change), fetched];
   });
   return formatTable(
     [
       { header: ' ' },
       { header: 'path', shrink: true, keep: 'end' },
-      { header: 'kind' },
+      { header: 'what', shrink: true },
       { header: 'size', align: 'right' },
+      { header: 'fetched', align: 'right' },
     ],
     rows,
   );
 }
 
-function kindOf({ before, after }: Change): string {
-  const kinds = [...new Set([before?.type, after?.type])].filter((type) => type !== undefined);
-  return kinds.join(' → ');
+/** What differs, or what came or went. */
+function whatOf(change: Change): string {
+  const { before, after } = change;
+  if (!before || !after) return describe((before ?? after)!);
+  return change.differs.map((aspect) => difference(aspect, before, after)).join(', ');
 }
 
-function sizes({ before, after }: Change): string {
-  if (before && after && describe(before) === describe(after)) {
-    const hasOtherMode = before.mode !== undefined && after.mode !== undefined && before.mode !== after.mode;
-    return hasOtherMode ? `${octal(before)} → ${octal(after)}` : describe(after);
+function difference(aspect: Change['differs'][number], before: Node, after: Node): string {
+  switch (aspect) {
+    case 'content':
+      return 'content';
+    case 'type':
+      return `${describe(before)} → ${describe(after)}`;
+    case 'target':
+      return `to ${before.target} → ${after.target}`;
+    case 'mode':
+      return `mode ${octal(before)} → ${octal(after)}`;
+    case 'owner':
+      return `owner ${before.uid}:${before.gid} → ${after.uid}:${after.gid}`;
+    case 'xattrs':
+      return changedXattrs(before, after);
   }
-  return [before, after]
-    .filter((node) => node !== undefined)
-    .map(describe)
-    .join(' → ');
+}
+
+/** `+name` for one that came, `-name` for one that went, the name for one of another value. */
+function changedXattrs(before: Node, after: Node): string {
+  const [old, young] = [before, after].map((node) => new Map((node.xattrs ?? []).map((one) => [one.name, one.value])));
+  return [...new Set([...old!.keys(), ...young!.keys()])]
+    .filter((name) => old!.get(name) !== young!.get(name))
+    .map((name) => (!old!.has(name) ? `+${name}` : !young!.has(name) ? `-${name}` : name))
+    .join(' ');
 }
 
 function describe(node: Node): string {
-  if (node.type === 'symlink') return oneLine(node.target ?? '');
-  return node.size === undefined ? '' : formatBytes(node.size);
+  if (node.type === 'symlink') return `symlink to ${node.target ?? ''}`;
+  const name = node.type === 'dir' ? 'folder' : 'file';
+  return node.mode === undefined ? name : `${name} ${octal(node)}`;
+}
+
+function sizes({ before, after }: Change): string {
+  const texts = [before, after].flatMap((node) => (node?.size === undefined ? [] : [formatBytes(node.size)]));
+  return [...new Set(texts)].join(' → ');
 }
 
 function octal(node: Node): string {

@@ -13,6 +13,7 @@ import { type DiffSide, isSymlink, type SideFile } from './side.ts';
 /** A file or symlink on one side of a diff. */
 export interface FileNode {
   type: 'file' | 'symlink';
+  /** Empty for a device, socket or pipe in a folder on disk, which counts as a file here; its mode tells. */
   checksum: Checksum;
   /** Bytes of content; 0 for a symlink. */
   size: number;

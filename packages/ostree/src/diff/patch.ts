@@ -87,6 +87,8 @@ async function hunksOf(
 }
 
 function range(start: number, lines: number): string {
+  // Of no lines, the line before them is named.
+  if (lines === 0) return `${start - 1},0`;
   return lines === 1 ? `${start}` : `${start},${lines}`;
 }
 

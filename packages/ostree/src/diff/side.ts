@@ -34,6 +34,7 @@ export interface FolderSide {
 export interface SideFile {
   /** Where it is known without reading the content. */
   readonly known: Checksum | null;
+  /** Empty for a device, socket or pipe on disk. */
   checksum(): Promise<Checksum>;
   stat(): Promise<{ header: FileHeader; size: number }>;
   content(): Promise<Readable>;
@@ -115,6 +116,7 @@ function diskFile(side: FolderSide, path: string, stats: Stats): SideFile {
   return {
     known: null,
     async checksum() {
+      if (!isLink && !stats.isFile()) return ''; // a device, socket or pipe: nothing that could be an object
       const sum = createHash('sha256').update(encodeFileHeader(header()));
       await pipeline(content(), async (chunks: AsyncIterable<Buffer>) => {
         for await (const chunk of chunks) sum.update(chunk);

@@ -1,4 +1,5 @@
 import {
+  type DirMeta,
   diffTrees,
   downloadSize,
   metadataValue,
@@ -143,13 +144,15 @@ function provenanceOf(commit: { metadata: Parameters<typeof metadataValue>[0] })
 export async function readDiff(core: Core, o: { from: string; to: string }): Promise<Diff> {
   const [from, to] = [await resolveCommit(core, o.from), await resolveCommit(core, o.to)];
   const [before, after] = [await load(core, from), await load(core, to)];
-  const changes = await diffTrees(core.store, before.tree, after.tree);
+  const changes = await diffTrees(core.store, before.tree, after.tree, { download: true });
   return {
     from,
     to,
     changes: changes.map((change) => ({
       kind: change.kind,
       path: change.path,
+      differs: [...change.differs],
+      download: change.download ?? 0,
       ...(change.before ? { before: nodeView(change.before) } : {}),
       ...(change.after ? { after: nodeView(change.after) } : {}),
     })),
@@ -167,8 +170,16 @@ async function load(core: Core, checksum: string) {
 }
 
 function nodeView(node: Node): NonNullable<Diff['changes'][number]['before']> {
-  if (node.type === 'dir') return { type: 'dir', mode: node.meta.mode };
+  if (node.type === 'dir') return { type: 'dir', ...attributesView(node.meta) };
   const { type, checksum, size, header } = node;
-  if (type === 'symlink') return { type, checksum, mode: header.mode, target: header.symlinkTarget };
-  return { type, checksum, size, mode: header.mode };
+  const common = { type, checksum, ...attributesView(header) };
+  return type === 'symlink' ? { ...common, target: header.symlinkTarget } : { ...common, size };
+}
+
+function attributesView({ mode, uid, gid, xattrs }: DirMeta) {
+  const list = xattrs.map(([name, value]) => ({
+    name: Buffer.from(name).toString('utf8'),
+    value: Buffer.from(value).toString('base64'),
+  }));
+  return { mode, uid, gid, ...(list.length > 0 ? { xattrs: list } : {}) };
 }

@@ -202,9 +202,12 @@ describeDatabases('the line', (fresh) => {
     assert.equal(releases[0]?.previous, releases[1]?.commit);
     const diff = await server.get<Diff>(`/diff?from=${releases[1]?.commit}&to=${releases[0]?.commit}`);
     assert.deepEqual(
-      diff.changes.map(({ kind, path }) => [kind, path]),
-      [['modified', '/usr/lib/app/package.txt']],
+      diff.changes.map(({ kind, path, differs }) => [kind, path, ...differs]),
+      [['modified', '/usr/lib/app/package.txt', 'content']],
     );
+    const [change] = diff.changes;
+    assert.ok(change!.download > 0 && change!.download < diff.download.bytes, JSON.stringify(diff));
+    assert.deepEqual([change!.after?.type, typeof change!.after?.uid], ['file', 'number']);
 
     // Nothing that a job sees changed: everything is reused, and the channel stays as it is.
     app.commit('Say more', { 'README.md': 'hello world\n' });

@@ -55,6 +55,10 @@ export const DiffNode = z.object({
   type: z.enum(['file', 'symlink', 'dir']),
   /** Permission bits and file type, as in stat(2). */
   mode: z.number().optional(),
+  uid: z.number().optional(),
+  gid: z.number().optional(),
+  /** Extended attributes, the value in base64. Left out when there are none. */
+  xattrs: z.array(z.object({ name: z.string(), value: z.string() })).optional(),
   /** Bytes; files only. */
   size: z.number().optional(),
   checksum: z.string().optional(),
@@ -69,6 +73,10 @@ export const Diff = z
       z.object({
         kind: z.enum(['added', 'removed', 'modified']),
         path: z.string(),
+        /** What differs, of a path that is on both sides. */
+        differs: z.array(z.enum(['type', 'content', 'target', 'mode', 'owner', 'xattrs'])),
+        /** Bytes that a device at `from` fetches for this path; what several paths need counts for the first. */
+        download: z.number(),
         before: DiffNode.optional(),
         after: DiffNode.optional(),
       }),
