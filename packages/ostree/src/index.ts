@@ -56,6 +56,7 @@ export {
   readDirMeta,
   readDirTree,
   readFileObject,
+  readMetadata,
   type StoredFile,
 } from './repo/objects.ts';
 export {

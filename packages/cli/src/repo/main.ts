@@ -9,6 +9,7 @@ const verbs: Record<string, () => Promise<RepoVerb>> = {
   config: async () => (await import('./verbs/config.ts')).config,
   diff: async () => (await import('./verbs/diff.ts')).diff,
   fsck: async () => (await import('./verbs/fsck.ts')).fsckVerb,
+  'gpg-sign': async () => (await import('./verbs/gpg-sign.ts')).gpgSign,
   init: async () => (await import('./verbs/init.ts')).init,
   log: async () => (await import('./verbs/log.ts')).log,
   ls: async () => (await import('./verbs/ls.ts')).ls,
@@ -19,6 +20,7 @@ const verbs: Record<string, () => Promise<RepoVerb>> = {
   'rev-parse': async () => (await import('./verbs/rev-parse.ts')).revParse,
   serve: async () => (await import('./verbs/serve.ts')).serve,
   show: async () => (await import('./verbs/show.ts')).show,
+  sign: async () => (await import('./verbs/sign.ts')).sign,
   summary: async () => (await import('./verbs/summary.ts')).summary,
 };
 
@@ -29,6 +31,7 @@ const summaries: Record<string, string> = {
   config: 'Change repo configuration settings',
   diff: 'Compare directory TARGETDIR against revision REV',
   fsck: 'Check the repository for consistency',
+  'gpg-sign': 'Sign a commit',
   init: 'Initialize a new empty repository',
   log: 'Show log starting at commit or ref',
   ls: 'List file paths',
@@ -39,6 +42,7 @@ const summaries: Record<string, string> = {
   'rev-parse': 'Output the target of a rev',
   serve: 'Serve the repository over HTTP',
   show: 'Output a metadata object',
+  sign: 'Sign a commit',
   summary: 'Manage summary metadata',
 };
 

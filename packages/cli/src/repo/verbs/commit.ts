@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import {
+  addSignatures,
   compose,
   type Repo,
   readCommit,
@@ -16,6 +17,7 @@ import {
   writeTar,
 } from '@treeline/ostree';
 import { type Parsed, UsageError } from '../options.ts';
+import { signersOf, signingOptions } from '../signing-options.ts';
 import { commitOf, integer, keyValue, openNamedRepo, type RepoVerb, say } from '../verb.ts';
 
 export const commit: RepoVerb = {
@@ -72,6 +74,7 @@ export const commit: RepoVerb = {
       type: 'boolean',
       help: 'Optimize for commits of trees composed of hardlinks into the repository',
     },
+    ...signingOptions,
   },
   async run(parsed, signal) {
     const branch = parsed.text('branch');
@@ -81,6 +84,7 @@ export const commit: RepoVerb = {
     const fsync = parsed.text('fsync');
     const repo: Repo = fsync === 'false' || fsync === '0' ? { ...opened, fsync: false } : opened;
     const parent = await parentOf(repo, parsed, branch);
+    const signers = await signersOf(parsed);
     const result = await withTransaction(
       repo,
       async (tx) => {
@@ -98,7 +102,8 @@ export const commit: RepoVerb = {
         const detached = parsed
           .list('add-detached-metadata-string')
           .map((pair) => stringPair(pair, '--add-detached-metadata-string'));
-        if (detached.length > 0) tx.writeDetachedMetadata(made, detached);
+        const signed = await addSignatures(await readFile(tx.locate('commit', made)!), detached, signers, { signal });
+        if (signed.length > 0) tx.writeDetachedMetadata(made, signed);
         if (branch !== undefined && !parsed.flag('orphan')) tx.setRef(branch, made);
         return { commit: made, stats: tx.stats };
       },

@@ -1,5 +1,6 @@
 import { compareNames, OstreeError, printValue, readCommit, readDetachedMetadata } from '@treeline/ostree';
 import { formatCommit } from '../commit-text.ts';
+import { formatCommitSignatures } from '../gpg-text.ts';
 import { commitOf, openNamedRepo, type RepoVerb, required, say } from '../verb.ts';
 
 export const show: RepoVerb = {
@@ -13,6 +14,8 @@ export const show: RepoVerb = {
     },
     'list-metadata-keys': { type: 'boolean', help: 'List the available metadata keys' },
     'list-detached-metadata-keys': { type: 'boolean', help: 'List the available detached metadata keys' },
+    'gpg-homedir': { type: 'string', argument: 'HOMEDIR', help: 'GPG Homedir to use when looking for keyrings' },
+    'gpg-verify-remote': { type: 'string', argument: 'REMOTE', help: 'Use REMOTE name for GPG configuration' },
   },
   async run(parsed) {
     const rev = required(parsed, 0, 'An object argument is required');
@@ -24,7 +27,8 @@ export const show: RepoVerb = {
     const key = parsed.text('print-metadata-key') ?? detachedKey;
     const list = parsed.flag('list-metadata-keys') || listDetached;
     if (key === undefined && !list) {
-      process.stdout.write(formatCommit(checksum, commit));
+      const trust = { remote: parsed.text('gpg-verify-remote'), homedir: parsed.text('gpg-homedir') };
+      process.stdout.write(formatCommit(checksum, commit) + (await formatCommitSignatures(repo, checksum, trust)));
       return;
     }
     const detached = detachedKey !== undefined || listDetached;

@@ -1,7 +1,16 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { compareNames, decodeSummary, OstreeError, printValue, updateSummary, type Variant } from '@treeline/ostree';
+import {
+  compareNames,
+  decodeSummary,
+  OstreeError,
+  printValue,
+  signSummary,
+  updateSummary,
+  type Variant,
+} from '@treeline/ostree';
 import { UsageError } from '../options.ts';
+import { signersOf, signingOptions } from '../signing-options.ts';
 import { keyValue, openNamedRepo, type RepoVerb, say } from '../verb.ts';
 
 export const summary: RepoVerb = {
@@ -18,15 +27,18 @@ export const summary: RepoVerb = {
       argument: 'KEY=VALUE',
       help: 'Additional metadata field to add to the summary',
     },
+    ...signingOptions,
   },
-  async run(parsed) {
+  async run(parsed, signal) {
     const repo = await openNamedRepo(parsed);
     if (parsed.flag('update')) {
       const metadata = parsed.list('add-metadata-string').map((pair): [string, Variant] => {
         const [key, value] = keyValue(pair, '--add-metadata-string');
         return [key, { type: 's', value }];
       });
+      const signers = await signersOf(parsed);
       await updateSummary(repo, { metadata });
+      if (signers.length > 0) await signSummary(repo, signers, { signal });
       return;
     }
     const key = parsed.text('print-metadata-key');
