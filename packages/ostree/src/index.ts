@@ -5,6 +5,42 @@ export type { TarEntry } from './commit/tar-entries.ts';
 export { type NewCommit, writeCommit } from './commit/write-commit.ts';
 export { compose, type Layer } from './compose/compose.ts';
 export { filterTree } from './compose/filter-tree.ts';
+export { type ApplyDeltaOptions, applyDelta } from './delta/apply.ts';
+export {
+  decodeDeltaIndex,
+  decodeDeltaList,
+  encodeDeltaIndex,
+  encodeDeltaList,
+  type ListedDelta,
+  type UpdateDeltaIndexesOptions,
+  updateDeltaIndexes,
+} from './delta/index-file.ts';
+export {
+  type DeltaName,
+  deltaFolder,
+  deltaIndexPath,
+  deltaName,
+  deltaSuperblockPath,
+  parseDeltaName,
+} from './delta/names.ts';
+export { type ApplyOfflineOptions, applyOfflineDelta } from './delta/offline.ts';
+export type { PartStatistics } from './delta/part-statistics.ts';
+export { type DeltaDescription, showDelta } from './delta/show.ts';
+export {
+  deleteDelta,
+  hasDelta,
+  listDeltaIndexes,
+  listDeltas,
+  readSuperblock,
+  superblockDigest,
+} from './delta/stored.ts';
+export {
+  type DeltaFallback,
+  type DeltaObject,
+  type DeltaPart,
+  decodeSuperblock,
+  type Superblock,
+} from './delta/superblock.ts';
 export { type ChangeKind, diffPaths, type PathChange } from './diff/compare.ts';
 export {
   type Change,

@@ -6,10 +6,13 @@ import { decode } from '../gvariant/decode.ts';
 import { encode, type Value, type Variant } from '../gvariant/encode.ts';
 import { deltaFolder } from './names.ts';
 
-/** What a delta can hold, with the numbers that stand for it (`OstreeObjectType`). */
-export type DeltaObjectType = 'file' | 'dirtree' | 'dirmeta' | 'commit';
+/**
+ * What a delta can hold, with the numbers that stand for it (`OstreeObjectType`). A part with a commit, which nothing
+ * makes, is refused: a commit that is there has to be whole.
+ */
+export type DeltaObjectType = 'file' | 'dirtree' | 'dirmeta';
 
-const TYPES: readonly (DeltaObjectType | undefined)[] = [undefined, 'file', 'dirtree', 'dirmeta', 'commit'];
+const TYPES: readonly (DeltaObjectType | undefined)[] = [undefined, 'file', 'dirtree', 'dirmeta'];
 
 export interface DeltaObject {
   readonly type: DeltaObjectType;
@@ -110,7 +113,8 @@ function decodePlain(data: Uint8Array, object: string): Superblock {
   if (recursion.length % 64 !== 0) throw corrupt(object, `a list of parents of ${recursion.length} bytes`);
   const keys = new Map(metadata);
   if (keys.size !== metadata.length) throw corrupt(object, 'a metadata key that is there twice');
-  const { endianness, guessed } = byteOrder(keys.get(ENDIANNESS), rawParts, object);
+  const sizes = [...rawParts, ...rawFallbacks].flatMap(([, , bytes, unpacked]) => [bytes, unpacked]);
+  const { endianness, guessed } = byteOrder(keys.get(ENDIANNESS), sizes, object);
   const swapped = endianness === 'big';
   const folder = deltaFolder(from, to);
   const detached = keys.get(`${folder}/commitmeta`);
@@ -195,10 +199,16 @@ function size(value: bigint, swapped: boolean, what: string): number {
   return number;
 }
 
-/** What the superblock says, or else a guess from sizes that would be absurd (`_ostree_delta_get_endianness`). */
+/** Nothing that a delta counts in bytes comes near to it; in the wrong byte order nearly everything exceeds it. */
+const ABSURD = 1n << 48n;
+
+/**
+ * What the superblock says, or else the order in which no size is absurd. libostree's guess
+ * (`_ostree_delta_get_endianness`) goes by the ratio of sizes, which small parts get wrong.
+ */
 function byteOrder(
   mark: Variant | undefined,
-  parts: readonly RawPart[],
+  sizes: readonly bigint[],
   object: string,
 ): Pick<Superblock, 'endianness' | 'guessed'> {
   if (mark?.type === 'y') {
@@ -206,16 +216,9 @@ function byteOrder(
     if (mark.value === 0x42) return { endianness: 'big', guessed: false };
     throw corrupt(object, 'a byte order that is neither little nor big');
   }
-  let total = 0n;
-  let objects = 0n;
-  for (const [, , bytes, unpacked, list] of parts) {
-    total += bytes;
-    objects += BigInt(Math.floor(list.length / OBJECT_BYTES));
-    // Compression never makes anything larger by a fifth.
-    if (bytes > unpacked && bytes * 5n > unpacked * 6n) return { endianness: 'big', guessed: true };
-  }
-  if (objects > 0n && total / objects > 0xffffffffn) return { endianness: 'big', guessed: true };
-  return { endianness: 'invalid', guessed: true };
+  const little = sizes.every((value) => value < ABSURD);
+  const big = sizes.every((value) => swap64(value) < ABSURD);
+  return { endianness: little === big ? 'invalid' : little ? 'little' : 'big', guessed: true };
 }
 
 /** What goes into a superblock. Parts are written inline where they have `inline`. */

@@ -3,6 +3,7 @@ import { createWriteStream, lstatSync, rmSync, statSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { PassThrough, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import type { PartToApply } from '../delta/apply-part.ts';
 import { type Commit, decodeCommit, encodeCommit, type Metadata } from '../formats/commit.ts';
 import { type DirMeta, decodeDirMeta, encodeDirMeta } from '../formats/dirmeta.ts';
 import { type DirTree, decodeDirTree, encodeDirTree } from '../formats/dirtree.ts';
@@ -220,6 +221,20 @@ export class Transaction {
       }
     }
     return stored;
+  }
+
+  /** @internal Makes the objects of one part of a static delta: see applyDelta. */
+  async applyDeltaPart(part: PartToApply): Promise<void> {
+    const { unpackedSize, objects } = part.header;
+    const task = { kind: 'apply-delta-part' as const, target: this.#target, part };
+    const { stored, metadata, large } = await this.#run(task, unpackedSize + objects.length * FILE_COST);
+    this.#count(stored);
+    for (const { type, checksum, data } of metadata) this.importMetadata(type, checksum, data);
+    for (const { checksum, path, size, header } of large) {
+      const [file] = await this.storeFiles([{ ...header, path, size }]);
+      rmSync(path, { force: true });
+      if (file?.checksum !== checksum) throw changed(path);
+    }
   }
 
   /** Stores files of a folder, hashed and compressed by workers; a few at a time, please. */

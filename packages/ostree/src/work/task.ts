@@ -1,3 +1,5 @@
+import { type AppliedPart, applyPart, type PartToApply } from '../delta/apply-part.ts';
+import { countPart, type PartStatistics, type PartToCount } from '../delta/part-statistics.ts';
 import type { FileHeader } from '../formats/file.ts';
 import type { Checksum } from '../formats/object-name.ts';
 import type { ObjectFormat } from '../repo/repo.ts';
@@ -26,6 +28,8 @@ export type Task =
   | { kind: 'stage-copy'; target: ObjectTarget; checksum: Checksum; path: string; header: FileHeader }
   | { kind: 'copy-objects'; target: ObjectTarget; options: CopyOptions; objects: ObjectToVerify[] }
   | { kind: 'check-out-files'; target: CheckoutTarget; files: FileToCheckOut[] }
+  | { kind: 'apply-delta-part'; target: ObjectTarget; part: PartToApply }
+  | ({ kind: 'count-delta-part' } & PartToCount)
   | { kind: 'verify-objects'; format: ObjectFormat; objects: ObjectToVerify[] };
 
 export interface TaskResults {
@@ -37,6 +41,8 @@ export interface TaskResults {
   'stage-copy': null;
   'copy-objects': StoredObject[];
   'check-out-files': number;
+  'apply-delta-part': AppliedPart;
+  'count-delta-part': PartStatistics;
   'verify-objects': Damage[];
 }
 
@@ -66,6 +72,10 @@ export async function runTask(task: Task): Promise<TaskResults[Task['kind']]> {
       for (const file of task.files) bytes += await checkOutFile(task.target, file);
       return bytes;
     }
+    case 'apply-delta-part':
+      return applyPart(task.target, task.part);
+    case 'count-delta-part':
+      return countPart(task);
     case 'verify-objects': {
       const damage: Damage[] = [];
       for (const object of task.objects) {
