@@ -6,7 +6,7 @@ import { hasObject, MAX_METADATA_BYTES } from '../repo/objects.ts';
 import type { Transaction } from '../repo/transaction.ts';
 import type { StoredObject } from '../work/store-file.ts';
 import { assertBareUserOnlyMode } from './bare-user-only.ts';
-import { ACCESS_HINT, type HttpSource, MAX_REQUESTS, readBody } from './http.ts';
+import { ACCESS_HINT, type HttpSource, MAX_REQUESTS } from './http.ts';
 import { KnownFolders, readDirTreeSync } from './known-trees.ts';
 import type { ProgressMeter } from './progress.ts';
 import { receiveFile } from './receive-file.ts';
@@ -196,7 +196,7 @@ export class ObjectFetcher {
     const { checksum } = job;
     const type = job.type === 'dirtree' ? 'dirtree' : 'dirmeta';
     const path = `objects/${loosePath(checksum, type)}`;
-    const data = await this.#source.get(path, (reply) => readBody(reply, MAX_METADATA_BYTES));
+    const data = await this.#source.bytes(path, MAX_METADATA_BYTES);
     if (!data) throw missing(this.#source, checksum, type);
     const value = this.#tx.importMetadata(type, checksum, data);
     this.metadataFetched++;

@@ -1,31 +1,48 @@
-import * as http from 'node:http';
-import * as https from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { OstreeError, systemCode } from '../errors.ts';
+import { OstreeError } from '../errors.ts';
+import { Body } from '../http/body.ts';
+import type { Answer, Exchange } from '../http/client.ts';
+import { HttpClient, type Method } from '../http/client.ts';
+import { type Cookie, cookiesFor } from '../http/cookies.ts';
+import type { TlsOptions } from '../http/dial.ts';
+import { TransientError } from '../http/errors.ts';
+import { basicAuthorization } from '../http/proxy.ts';
+import type { Reply } from '../http/reply.ts';
+import { readBody, refused } from '../http/reply.ts';
+import { headerLines } from '../http/request-headers.ts';
 
-export interface TlsOptions {
-  /** The client's certificate and its private key, PEM. */
-  cert?: string | Uint8Array;
-  key?: string | Uint8Array;
-  /** What the server's certificate must lead to, PEM. Default: the system's authorities. */
-  ca?: string | Uint8Array;
-}
+export type { TlsOptions } from '../http/dial.ts';
+export { networkError, TransientError } from '../http/errors.ts';
+export { type Reply, readBody } from '../http/reply.ts';
 
 export interface HttpOptions {
   tls?: TlsOptions | undefined;
-  headers?: Record<string, string> | undefined;
+  /** Sent with every request to the remote itself, not where it redirects to. */
+  headers?: Readonly<Record<string, string>> | undefined;
+  /** What this program calls itself. Default `treeline`. */
+  userAgent?: string | undefined;
+  /** Cookies to send to whom they are for. */
+  cookies?: readonly Cookie[] | undefined;
+  /** An HTTP proxy, `http://[user:password@]host:port`. Default: what http_proxy, https_proxy and no_proxy say. */
+  proxy?: string | undefined;
   signal?: AbortSignal | undefined;
-  /** A connection that moves fewer than 1000 bytes a second for so long is given up and tried again. Default 30. */
+  /** A connection that moves too few bytes a second for so long is given up and tried again. Default 30. */
   stallSeconds?: number | undefined;
-  /** How often a request is tried again after a network error, a 5xx or a 429. Default 5, as libostree. */
+  /** How few those are. Default 1000. */
+  lowSpeedBytes?: number | undefined;
+  /** How often a request is tried again after a network error, a 5xx, a 408 or a 429. Default 5, as libostree. */
   retries?: number | undefined;
+  /** Requests under way at the same time. Default 8. */
+  maxRequests?: number | undefined;
 }
 
 /** Requests under way at the same time, as libostree does it; browsers use 6. */
 export const MAX_REQUESTS = 8;
 
 const MAX_REDIRECTS = 5;
-const MIN_BYTES_PER_SECOND = 1000;
+const LOW_SPEED_BYTES = 1000;
+const STALL_SECONDS = 30;
+const RETRIES = 5;
 const FIRST_WAIT_MS = 200;
 const MAX_WAIT_MS = 30_000;
 const MAX_IDLE_BODY = 64 * 1024;
@@ -36,68 +53,54 @@ export const ACCESS_HINT =
   'Check the address and what you may read; give a client certificate or headers if it wants them.';
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
-/** Worth another try: the network or the server failed, and nothing says that it will again. */
-export class TransientError extends OstreeError {
-  /** Milliseconds that the server asked to wait (Retry-After), or 0. */
-  readonly waitMs: number;
-
-  constructor(message: string, options: { cause?: unknown; waitMs?: number } = {}) {
-    super('network', message, {
-      cause: options.cause,
-      hint: 'Check the address and the connection; what was fetched is kept, and the same pull goes on from there.',
-    });
-    this.waitMs = options.waitMs ?? 0;
-  }
+/** A place at which the repository is, or what of it is served there. */
+interface Mirror {
+  /** Ends with a slash, and says nothing about who we are. */
+  url: URL;
+  authorization: string | undefined;
 }
 
-/** An answer whose body is still to be read. */
-export interface Reply {
-  status: number;
-  headers: http.IncomingHttpHeaders;
-  body: http.IncomingMessage;
-  /** Called around waits that are our own (a slow disk): they are not the server's stalling. */
-  pause(on: boolean): void;
-  /** How errors name what was asked for. */
-  what: string;
-}
-
-interface Active {
-  request: http.ClientRequest;
-  body: http.IncomingMessage | undefined;
-  /** Bytes in the present window, and when the window began. */
-  bytes: number;
-  since: number;
-  paused: boolean;
-}
-
-/** Requests to one repository over HTTP(S), on kept-alive connections. Close it, or they keep the process alive. */
+/**
+ * Requests to one repository over HTTP(S), which may be at several places: metadata that says what there is comes
+ * from `url`, what it says by checksum from `contentUrls`. A place that fails is passed over for the next one.
+ * Close it, or its connections keep the process alive.
+ */
 export class HttpSource {
+  /** The first place of the repository, without credentials: what errors call it. */
   readonly base: URL;
   readonly #options: HttpOptions;
-  readonly #agent: http.Agent;
-  /** For hosts that a redirect leads to: they see neither our certificate nor our headers. */
-  readonly #strangers: http.Agent;
-  readonly #active = new Set<Active>();
+  readonly #client: HttpClient;
+  readonly #meta: Mirror[];
+  readonly #content: Mirror[];
+  readonly #preloaded: ReadonlyMap<string, Buffer>;
   readonly #forbidden = new Map<string, string>();
-  readonly #watch: NodeJS.Timeout;
-  readonly #stallMs: number;
-  #lastTick = Date.now();
+  readonly #headers: string;
   #closed: Error | undefined;
 
-  constructor(url: string, options: HttpOptions = {}) {
-    this.base = parseUrl(url);
+  /**
+   * @param urls where the repository is; several in the order in which to try them
+   * @param preloaded files that are there already, by path
+   */
+  constructor(
+    urls: string | readonly string[],
+    options: HttpOptions = {},
+    { contentUrls, preloaded = new Map() }: HttpSourceParts = {},
+  ) {
+    this.#meta = [urls].flat().map(parseMirror);
+    this.#content = contentUrls ? contentUrls.map(parseMirror) : this.#meta;
+    this.#preloaded = preloaded;
+    this.base = this.#meta[0]!.url;
     this.#options = options;
-    const secure = this.base.protocol === 'https:';
-    const pooling = { keepAlive: true, maxSockets: MAX_REQUESTS, scheduling: 'lifo' as const };
-    const { cert, key, ca } = options.tls ?? {};
-    const trust = ca === undefined ? {} : { ca: bytes(ca) };
-    const identity = cert === undefined || key === undefined ? {} : { cert: bytes(cert), key: bytes(key) };
-    this.#agent = secure ? new https.Agent({ ...pooling, ...trust, ...identity }) : new http.Agent(pooling);
-    this.#strangers = secure ? new https.Agent({ ...pooling, ...trust }) : new http.Agent(pooling);
-    this.#stallMs = 1000 * (options.stallSeconds ?? 30);
-    this.#watch = setInterval(() => this.#giveUpStalled(), Math.max(50, this.#stallMs / 4));
-    this.#watch.unref();
+    this.#headers = headerLines({ 'User-Agent': options.userAgent ?? 'treeline', Accept: '*/*' }, options.headers);
+    this.#client = new HttpClient(this.base.host, {
+      tls: options.tls,
+      proxy: options.proxy,
+      maxConnections: options.maxRequests ?? MAX_REQUESTS,
+      stallSeconds: options.stallSeconds ?? STALL_SECONDS,
+      bytesPerSecond: options.lowSpeedBytes ?? LOW_SPEED_BYTES,
+    });
     options.signal?.addEventListener('abort', this.#onAbort);
+    if (options.signal?.aborted) this.#onAbort();
   }
 
   readonly #onAbort = () => this.close(this.#options.signal?.reason);
@@ -106,35 +109,32 @@ export class HttpSource {
   close(reason?: unknown): void {
     const closed = () => new OstreeError('network', `${this.base.host}: the connection was closed`, { cause: reason });
     this.#closed ??= reason instanceof Error ? reason : closed();
-    const error = this.#closed;
-    clearInterval(this.#watch);
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
-    for (const { request, body } of this.#active) {
-      body?.destroy(error);
-      request.destroy(error);
-    }
-    this.#agent.destroy();
-    this.#strangers.destroy();
+    this.#client.close(this.#closed);
   }
 
   /**
-   * Gets a file of the repository and hands the answer (200, or 206 and 416 if a Range was asked for) to
-   * `consume`, again from the start when the connection breaks.
+   * Gets a file of the repository and hands the answer (200, or 206 and 416 if a Range was asked for, or 304) to
+   * `consume`, again from the start when the connection breaks. Each place of the repository is tried before it is
+   * waited a little and all are tried again.
    *
    * @param path below the repository, already fit for a URL
    * @param headers asked for anew at each try
-   * @returns null when there is no such file, or none that the server gives us (see forbidden)
+   * @returns null when no place has such a file, or gives it to us (see forbidden)
    * @throws OstreeError `network` after the last try; what `consume` throws, at once
    */
   async get<T>(
     path: string,
     consume: (reply: Reply) => Promise<T>,
-    headers: () => Record<string, string> | undefined = () => undefined,
+    headers: () => Readonly<Record<string, string>> | undefined = () => undefined,
+    method: Method = 'GET',
   ): Promise<T | null> {
-    const retries = this.#options.retries ?? 5;
+    const preloaded = this.#preloaded.get(path);
+    if (preloaded && method === 'GET') return consume(replyOf(preloaded, `${this.base}${path}`));
+    const retries = this.#options.retries ?? RETRIES;
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#attempt(path, consume, headers());
+        return await this.#anywhere(path, (mirror) => this.#attempt(mirror, path, { consume, headers, method }));
       } catch (error) {
         if (this.#closed) throw this.#closed;
         if (!(error instanceof TransientError) || attempt >= retries) throw error;
@@ -145,6 +145,25 @@ export class HttpSource {
     }
   }
 
+  /** The first answer of any place that has one. */
+  async #anywhere<T>(path: string, ask: (mirror: Mirror) => Promise<T | null>): Promise<T | null> {
+    const mirrors = isContent(path) ? this.#content : this.#meta;
+    let failure: unknown;
+    for (const mirror of [...mirrors]) {
+      try {
+        const found = await ask(mirror);
+        if (found !== null) return found;
+      } catch (error) {
+        if (this.#closed || !(error instanceof OstreeError) || error.code !== 'network') throw error;
+        // One that will be better later is worth waiting for, whatever the others said.
+        if (!(failure instanceof TransientError)) failure = error;
+        demote(mirrors, mirror);
+      }
+    }
+    if (failure !== undefined) throw failure;
+    return null;
+  }
+
   /**
    * What the server said ("403 Forbidden") when a file was asked for that `get` then said is not there. Object
    * stores answer so for what they do not have, too, so by itself it is no error.
@@ -153,115 +172,175 @@ export class HttpSource {
     return this.#forbidden.get(path);
   }
 
-  /** A small file whole, or null when there is none. Throws `corrupt` beyond `limit` bytes. */
+  /**
+   * A small file whole, or null when there is none. When the connection breaks, only the rest is asked for.
+   *
+   * @throws OstreeError `corrupt` beyond `limit` bytes
+   */
   async bytes(path: string, limit: number): Promise<Buffer | null> {
-    return this.get(path, (reply) => readBody(reply, limit));
+    let kept: { data: Buffer; validator: string } | undefined;
+    return this.get(
+      path,
+      async (reply) => {
+        const start = kept?.data ?? Buffer.alloc(0);
+        const goesOn = reply.status === 206 && reply.headers['content-range']?.startsWith(`bytes ${start.length}-`);
+        if (reply.status !== 200 && !(kept && goesOn)) {
+          kept = undefined;
+          reply.body.discard();
+          throw new TransientError(`${reply.what}: another part than was asked for`);
+        }
+        const before = goesOn ? start : Buffer.alloc(0);
+        try {
+          const rest = await readBody(reply, limit - before.length);
+          return before.length > 0 ? Buffer.concat([before, rest]) : rest;
+        } catch (error) {
+          const validator = strongValidator(reply);
+          const data = Buffer.concat([before, reply.body.taken()]);
+          kept = validator === undefined || data.length === 0 ? undefined : { data, validator };
+          throw error;
+        }
+      },
+      () => kept && { Range: `bytes=${kept.data.length}-`, 'If-Range': kept.validator },
+    );
   }
 
-  async #attempt<T>(
-    path: string,
-    consume: (reply: Reply) => Promise<T>,
-    headers: Record<string, string> | undefined,
-  ): Promise<T | null> {
-    let url = new URL(this.base);
-    url.pathname += path;
+  /** How many bytes a file has, as far as the server says; null when there is none, or it does not say. */
+  async size(path: string): Promise<number | null> {
+    const length = await this.get(
+      path,
+      async (reply) => reply.headers['content-length'] ?? 'unknown',
+      () => undefined,
+      'HEAD',
+    );
+    return length !== null && /^\d{1,15}$/.test(length) ? Number(length) : null;
+  }
+
+  async #attempt<T>(mirror: Mirror, path: string, { consume, headers, method }: Attempt<T>): Promise<T | null> {
+    if (this.#closed) throw this.#closed;
+    const own = headerLines(headers() ?? {});
+    const { url, authorization } = mirror;
+    const target = fitForUrl(url.pathname + path) + url.search;
+    const identity = this.#headers + (authorization === undefined ? '' : `Authorization: ${authorization}\r\n`);
+    let where = url;
+    let exchange = this.#client
+      .origin(url, true)
+      .send(method, target, identity + this.#cookieLine(url, target) + own, url.origin + target);
     for (let redirects = 0; ; redirects++) {
-      if (this.#closed) throw this.#closed;
-      const active: Active = { request: null!, body: undefined, bytes: 0, since: Date.now(), paused: false };
-      this.#active.add(active);
-      try {
-        const body = await this.#send(url, headers, active);
-        const status = body.statusCode ?? 0;
-        if (REDIRECTS.has(status) && body.headers.location !== undefined) {
-          body.destroy();
-          if (redirects >= MAX_REDIRECTS)
-            throw new OstreeError('network', `${url}: more than ${MAX_REDIRECTS} redirects`);
-          url = redirected(url, body.headers.location);
-          continue;
+      const { answer, location } = await this.#answer(exchange, where);
+      if (!location) {
+        if (answer.status === 304 && !/^if-(none-match|modified-since):/im.test(own)) {
+          throw refused(exchange.what, answer);
         }
-        if (NOT_FOUND.has(status)) {
-          if (status === 403) this.#forbidden.set(path, `${status} ${body.statusMessage ?? ''}`.trimEnd());
-          else this.#forbidden.delete(path);
-          // Read to its end if that is near, so that the connection can be used again.
-          if (Number(body.headers['content-length'] ?? Number.NaN) <= MAX_IDLE_BODY) body.resume();
-          else body.destroy();
-          return null;
-        }
-        if (status !== 200 && status !== 206 && status !== 416) throw refused(url, body);
-        if ((body.headers['content-encoding'] ?? 'identity') !== 'identity') {
-          body.destroy();
-          throw new OstreeError('network', `${url}: the server compresses what must come as it is`);
-        }
-        const pause = (on: boolean) => {
-          active.paused = on;
-          active.bytes = 0;
-          active.since = Date.now();
-        };
-        body.on('data', (chunk: Buffer) => {
-          active.bytes += chunk.length;
-        });
-        body.pause(); // the listener only counts; consume decides when to read
-        return await consume({ status, headers: body.headers, body, pause, what: url.href });
-      } finally {
-        this.#active.delete(active);
-        if (active.body && !active.body.readableEnded && !active.body.readableFlowing) active.body.destroy();
+        return this.#read(exchange, answer, path, consume);
       }
+      if (redirects >= MAX_REDIRECTS)
+        throw new OstreeError('network', `${where}: more than ${MAX_REDIRECTS} redirects`);
+      where = location;
+      const known = where.origin === url.origin;
+      const stranger = headerLines({ 'User-Agent': this.#options.userAgent ?? 'treeline', Accept: '*/*' });
+      const place = fitForUrl(where.pathname) + where.search;
+      const who = (known ? identity : stranger) + this.#cookieLine(where, place);
+      exchange = this.#client.origin(where, known).send(method, place, who + own, where.origin + place);
     }
   }
 
-  #send(url: URL, headers: Record<string, string> | undefined, active: Active): Promise<http.IncomingMessage> {
-    const own = url.origin === this.base.origin;
-    const client = url.protocol === 'https:' ? https : http;
-    return new Promise((resolve, reject) => {
-      // Not the URL itself: taking it apart again for each of ten thousand requests is not for nothing.
-      const request = client.request({
-        agent: own ? this.#agent : this.#strangers,
-        protocol: url.protocol,
-        hostname: url.hostname.replace(/^\[|\]$/g, ''),
-        port: url.port,
-        path: url.pathname + url.search,
-        ...(url.username ? { auth: decodeURIComponent(`${url.username}:${url.password}`) } : {}),
-        headers: { 'user-agent': 'treeline', ...(own ? this.#options.headers : {}), ...headers },
-      });
-      active.request = request;
-      request.on('error', (cause) => reject(networkError(url, cause)));
-      request.on('response', (response) => {
-        active.body = response;
-        // Errors are seen by whoever reads the body; this keeps one after that from ending the process.
-        response.on('error', () => {});
-        resolve(response);
-      });
-      request.end();
-    });
+  #cookieLine(url: URL, path: string): string {
+    const { cookies } = this.#options;
+    const line = cookies && cookies.length > 0 ? cookiesFor(cookies, url, path) : '';
+    return line === '' ? '' : `Cookie: ${line}\r\n`;
   }
 
-  #giveUpStalled(): void {
-    const now = Date.now();
-    // When this process itself stood still, nobody has been watching the connections.
-    const late = now - this.#lastTick > this.#stallMs / 2 + 100;
-    this.#lastTick = now;
-    for (const active of this.#active) {
-      if (late || active.paused) {
-        active.since = now;
-        active.bytes = 0;
-        continue;
-      }
-      const elapsed = now - active.since;
-      if (elapsed < this.#stallMs) continue;
-      if (active.bytes < (MIN_BYTES_PER_SECOND * elapsed) / 1000) {
-        const error = new TransientError(
-          `${this.base.host}: stalled, ${active.bytes} bytes in ${Math.round(elapsed / 1000)} s`,
-        );
-        active.body?.destroy(error);
-        active.request.destroy(error);
-      }
-      active.since = now;
-      active.bytes = 0;
+  /** The answer, and where to go instead of reading it. */
+  async #answer(exchange: Exchange, where: URL): Promise<{ answer: Answer; location?: URL }> {
+    const answer = await exchange.answer;
+    const location = REDIRECTS.has(answer.status) ? answer.headers.location : undefined;
+    if (location === undefined) return { answer };
+    giveUp(answer);
+    return { answer, location: redirected(where, location) };
+  }
+
+  async #read<T>(
+    exchange: Exchange,
+    answer: Answer,
+    path: string,
+    consume: (reply: Reply) => Promise<T>,
+  ): Promise<T | null> {
+    const { status, reason, headers, length, body } = answer;
+    const { what } = exchange;
+    if (NOT_FOUND.has(status)) {
+      if (status === 403) this.#forbidden.set(path, `${status} ${reason}`.trimEnd());
+      giveUp(answer);
+      return null;
+    }
+    if (status !== 200 && status !== 206 && status !== 304 && status !== 416) {
+      giveUp(answer);
+      throw refused(what, answer);
+    }
+    if ((headers['content-encoding'] ?? 'identity').toLowerCase() !== 'identity') {
+      body.discard();
+      throw new OstreeError('network', `${what}: the server compresses what must come as it is`);
+    }
+    const pause = (on: boolean) => {
+      exchange.paused = on;
+    };
+    try {
+      return await consume({ status, headers, length, body, pause, what });
+    } finally {
+      body.discard();
     }
   }
 }
 
-function parseUrl(text: string): URL {
+/** A file that is there as if it had just come. */
+function replyOf(data: Buffer, what: string): Reply {
+  const body = new Body(
+    () => {},
+    () => {},
+  );
+  body.push(data);
+  body.end();
+  return { status: 200, headers: {}, length: data.length, body, pause: () => {}, what };
+}
+
+export interface HttpSourceParts {
+  /** Where what is named by its checksum is. Default: where everything is. */
+  contentUrls?: readonly string[] | undefined;
+  preloaded?: ReadonlyMap<string, Buffer> | undefined;
+}
+
+interface Attempt<T> {
+  consume: (reply: Reply) => Promise<T>;
+  headers: () => Readonly<Record<string, string>> | undefined;
+  method: Method;
+}
+
+/** What is served from `contenturl`: objects and deltas, but not the signatures of commits. */
+function isContent(path: string): boolean {
+  return (path.startsWith('objects/') && !path.endsWith('.commitmeta')) || /^delta(s|-indexes)\//.test(path);
+}
+
+/** The next requests begin with another place. */
+function demote(mirrors: Mirror[], failed: Mirror): void {
+  const at = mirrors.indexOf(failed);
+  if (mirrors.length < 2 || at < 0) return;
+  mirrors.splice(at, 1);
+  mirrors.push(failed);
+}
+
+/** Reads what is left of an answer if that is near, so that the connection can be used again. */
+function giveUp({ length, body }: Answer): void {
+  if (length !== null && length <= MAX_IDLE_BODY) body.bytes(length, '').catch(() => {});
+  else body.discard();
+}
+
+/** What to send as If-Range, so that two versions of a file are never mixed. */
+export function strongValidator({ headers }: Reply): string | undefined {
+  const etag = headers.etag;
+  if (etag !== undefined && !etag.startsWith('W/') && etag.length <= 256) return etag;
+  return headers['last-modified'];
+}
+
+function parseMirror(text: string): Mirror {
   let url: URL;
   try {
     url = new URL(text);
@@ -271,13 +350,17 @@ function parseUrl(text: string): URL {
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
     throw new OstreeError('unsupported', `${text}: can only pull from http, https and local paths`);
   }
+  const authorization = basicAuthorization(url);
+  url.username = '';
+  url.password = '';
   if (!url.pathname.endsWith('/')) url.pathname += '/';
   url.hash = '';
-  return url;
+  return { url, authorization };
 }
 
-function bytes(pem: string | Uint8Array): string | Buffer {
-  return typeof pem === 'string' ? pem : Buffer.from(pem);
+/** Names of refs may hold anything but control characters. */
+function fitForUrl(path: string): string {
+  return /^[\x21-\x7e]*$/.test(path) ? path : encodeURI(path);
 }
 
 function redirected(from: URL, location: string): URL {
@@ -287,87 +370,10 @@ function redirected(from: URL, location: string): URL {
   } catch (cause) {
     throw new OstreeError('network', `${from}: redirects to something that is not a URL`, { cause });
   }
-  if (to.protocol !== from.protocol) throw new OstreeError('network', `${from}: redirects to ${to.protocol}`);
+  const upgraded = from.protocol === 'http:' && to.protocol === 'https:';
+  if (to.protocol !== from.protocol && !upgraded) {
+    throw new OstreeError('network', `${from}: redirects to ${to.protocol}`);
+  }
+  to.hash = '';
   return to;
-}
-
-function refused(url: URL, body: http.IncomingMessage): OstreeError {
-  const status = body.statusCode ?? 0;
-  const message = `${url}: the server answered ${status} ${body.statusMessage ?? ''}`.trimEnd();
-  body.destroy();
-  if (status >= 500 || status === 429) {
-    const seconds = Number(body.headers['retry-after'] ?? 0);
-    return new TransientError(message, { waitMs: Number.isFinite(seconds) ? Math.max(0, seconds) * 1000 : 0 });
-  }
-  const hint = status === 401 ? 'The server wants credentials: give a client certificate or headers.' : undefined;
-  return new OstreeError('network', message, hint === undefined ? {} : { hint });
-}
-
-/** Certificates do not get better by trying again. */
-const FATAL = /^(?:ERR_TLS_|CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_SSL_|EPROTO$|ERR_INVALID_|ERR_OSSL_)/;
-
-/** Certificates that lead to no authority that we know. */
-const UNTRUSTED = /^(?:DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_\w+|CERT_UNTRUSTED)$/;
-/** What OpenSSL makes of a server that answers in the clear. */
-const NOT_TLS = /wrong version number|packet length too long|http request|unknown protocol/i;
-
-/** Failures of TLS that somebody can do something about, in words; null for others. */
-function tlsError(url: URL | string, code: string, reason: string | undefined, cause: unknown): OstreeError | null {
-  if (UNTRUSTED.test(code)) {
-    return new OstreeError('network', `${url}: the server's certificate is not trusted: ${reason}`, {
-      cause,
-      hint:
-        'If the server has a certificate of its own authority, name that: ' +
-        'tls-ca-path in the settings of the remote, or the option tls.ca (PEM).',
-    });
-  }
-  if (code !== 'EPROTO' && !code.startsWith('ERR_SSL_')) return null;
-  if (NOT_TLS.test(reason ?? '')) {
-    return new OstreeError('network', `${url}: the server does not speak TLS on this port`, {
-      cause,
-      hint: 'Check the port; if the repository is served without TLS, its address begins with http://.',
-    });
-  }
-  // "write EPROTO 40FD…:error:0A000410:SSL routines:ssl3_read_bytes:…:../deps/…c:905:SSL alert number 40"
-  const told = /:SSL routines:[^:]*:([^:]+):/.exec(reason ?? '')?.[1];
-  return told === undefined ? null : new OstreeError('network', `${url}: TLS failed: ${told}`, { cause });
-}
-
-/** An error of the network layer, as this package's own. */
-export function networkError(url: URL | string, cause: unknown): OstreeError {
-  if (cause instanceof OstreeError) return cause;
-  const reason = cause instanceof Error ? cause.message || systemCode(cause) : String(cause);
-  const message = `${url}: ${reason}`;
-  const tls = tlsError(url, systemCode(cause) ?? '', reason, cause);
-  if (tls) return tls;
-  if (FATAL.test(systemCode(cause) ?? '')) return new OstreeError('network', message, { cause });
-  return new TransientError(message, { cause });
-}
-
-/** The body of an answer, in memory. Throws `corrupt` as soon as it is longer than `limit`. */
-export function readBody(reply: Reply, limit: number): Promise<Buffer> {
-  const { body, what } = reply;
-  const announced = Number(reply.headers['content-length'] ?? 0);
-  return new Promise((resolve, reject) => {
-    const tooLong = (length: number) => {
-      body.destroy();
-      reject(
-        new OstreeError('corrupt', `${what}: ${length} bytes, where at most ${limit} make sense`, { offset: limit }),
-      );
-    };
-    if (announced > limit) return tooLong(announced);
-    const chunks: Buffer[] = [];
-    let length = 0;
-    body.on('data', (chunk: Buffer) => {
-      length += chunk.length;
-      if (length > limit) return tooLong(length);
-      chunks.push(chunk);
-    });
-    body.on('end', () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, length)));
-    body.on('error', (cause) => reject(networkError(what, cause)));
-    body.on('close', () => {
-      if (!body.readableEnded) reject(new TransientError(`${what}: the connection closed after ${length} bytes`));
-    });
-    body.resume();
-  });
 }

@@ -4,7 +4,7 @@ import { decodeFilezHeader, type FileHeader, MAX_HEADER_BYTES } from '../formats
 import { type Checksum, loosePath } from '../formats/object-name.ts';
 import type { Transaction } from '../repo/transaction.ts';
 import type { StoredObject } from '../work/store-file.ts';
-import { type HttpSource, networkError, type Reply, readBody, TransientError } from './http.ts';
+import { type HttpSource, networkError, type Reply, readBody, strongValidator, TransientError } from './http.ts';
 import {
   forgetPartial,
   openPartial,
@@ -68,6 +68,7 @@ export async function receiveFile(
         if (received === null) return null;
         if ('data' in received) {
           accept?.(decodeFilezHeader(received.data, `${checksum}.filez`).header);
+          if (spool.partial) forgetPartial(spool.partial);
           return received;
         }
         if (accept) accept(await spool.header());
@@ -129,7 +130,7 @@ class Spool {
     const { partial } = this;
     if (reply.status === 416) {
       this.resumed = true;
-      reply.body.resume();
+      reply.body.discard();
       if (partial && reply.headers['content-range'] === `bytes */${partial.size}`) return { spooled: true };
       if (partial) await restartPartial(partial);
       throw new TransientError(`${reply.what}: the server cannot send the rest`);
@@ -137,8 +138,14 @@ class Spool {
     this.resumed = reply.status !== 200 && (this.partial?.size ?? 0) > 0;
     if (partial && partial.size > 0) {
       const whole = /^bytes (\d+)-/.exec(reply.headers['content-range'] ?? '');
-      if (reply.status === 206 && Number(whole?.[1]) === partial.size) this.#learnLimit(await this.#start(partial));
-      else {
+      if (reply.status === 206 && Number(whole?.[1]) === partial.size) {
+        const start = await this.#start(partial);
+        if (partial.size <= IN_MEMORY_BYTES) {
+          await restartPartial(partial);
+          return this.#body(reply, start);
+        }
+        this.#learnLimit(start);
+      } else {
         await restartPartial(partial);
         if (reply.status === 206)
           throw new TransientError(`${reply.what}: the server sends another part than asked for`);
@@ -173,16 +180,17 @@ class Spool {
     });
   }
 
-  async #body(reply: Reply): Promise<Spooled> {
+  /** @param start what came before, when that is little */
+  async #body(reply: Reply, start?: Buffer): Promise<Spooled> {
     const { partial } = this;
-    const announced = Number(reply.headers['content-length'] ?? Number.NaN);
+    const announced = reply.length ?? Number.NaN;
     if (!partial && announced <= IN_MEMORY_BYTES) {
-      const data = await readBody(reply, announced);
+      const data = await this.#whole(reply, announced);
       this.#count(data.length);
       return this.#small(data);
     }
-    let chunks: Buffer[] = [];
-    let held = 0;
+    let chunks: Buffer[] = start ? [start] : [];
+    let held = start?.length ?? 0;
     let inFile = partial !== undefined && partial.size > 0;
     let spaceAt = 0;
     const write = async (): Promise<void> => {
@@ -204,7 +212,7 @@ class Spool {
       reply.pause(false);
     };
     try {
-      for await (const chunk of reply.body as AsyncIterable<Buffer>) {
+      for await (const chunk of reply.body) {
         chunks.push(chunk);
         held += chunk.length;
         this.#count(chunk.length);
@@ -213,7 +221,7 @@ class Spool {
           this.#assertWithinLimit(announced);
           const target = this.partial ?? (await this.open());
           if (target.size > 0) await restartPartial(target); // somebody else's, from before
-          rememberValidator(target, validatorOf(reply));
+          rememberValidator(target, strongValidator(reply));
           inFile = true;
         }
         if (inFile && held >= WRITE_BYTES) {
@@ -228,8 +236,10 @@ class Spool {
       }
     } catch (error) {
       // What came before the connection broke is kept for the next try.
-      if (inFile && held > 0 && !(error instanceof OstreeError && error.code === 'corrupt'))
-        await write().catch(() => {});
+      if (held > 0 && !(error instanceof OstreeError && error.code === 'corrupt')) {
+        if (inFile) await write().catch(() => {});
+        else await this.#keep(reply, Buffer.concat(chunks, held));
+      }
       if (error instanceof OstreeError) {
         if (error.code === 'corrupt' && this.partial) forgetPartial(this.partial);
         throw error;
@@ -237,6 +247,26 @@ class Spool {
       throw systemError(error, reply);
     }
     return this.#small(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, held));
+  }
+
+  /** A body in memory; what there is of it when the connection breaks is kept for the next try. */
+  async #whole(reply: Reply, length: number): Promise<Buffer> {
+    try {
+      return await readBody(reply, length);
+    } catch (error) {
+      if (error instanceof TransientError) await this.#keep(reply, reply.body.taken());
+      throw error;
+    }
+  }
+
+  async #keep(reply: Reply, data: Buffer): Promise<void> {
+    const validator = strongValidator(reply);
+    if (data.length === 0 || validator === undefined) return;
+    const target = this.partial ?? (await this.open());
+    await restartPartial(target);
+    rememberValidator(target, validator);
+    await target.handle.writeFile(data);
+    target.size = data.length;
   }
 
   /** What is to be unpacked in memory stays there; what unpacks to very much goes to a file after all. */
@@ -248,12 +278,6 @@ class Spool {
     target.size = data.length;
     return { spooled: true };
   }
-}
-
-function validatorOf(reply: Reply): string | undefined {
-  const { etag } = reply.headers;
-  if (etag !== undefined && !etag.startsWith('W/') && etag.length <= 256) return etag;
-  return reply.headers['last-modified'];
 }
 
 /** Tells a full disk from a broken connection: only the second is worth another try. */
