@@ -13,19 +13,38 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** What each task starts, and the Debian packages without which it cannot do its work. */
 const tasks = {
-  quickstart: { script: 'scripts/quickstart/main.ts', debian: ['ostree', 'bubblewrap', 'git', 'python3'] },
+  quickstart: {
+    script: 'scripts/quickstart/main.ts',
+    debian: ['ostree', 'bubblewrap', 'git', 'libdeflate0', 'python3'],
+  },
   test: {
     script: 'scripts/test.ts',
-    debian: ['ostree', 'bubblewrap', 'git', 'git-lfs', 'attr', 'openssl', 'postgresql', 'python3'],
+    debian: [
+      'ostree',
+      'ostree-tests',
+      'bubblewrap',
+      'git',
+      'git-lfs',
+      'attr',
+      'gnupg',
+      'libdeflate0',
+      'openssl',
+      'postgresql',
+      'python3',
+    ],
   },
   check: { script: 'scripts/check.ts', debian: [] },
-  bench: { script: 'bench/main.ts', debian: ['ostree', 'time'] },
+  bench: { script: 'bench/main.ts', debian: ['ostree', 'libdeflate0', 'time', 'xdelta3', 'zstd'] },
+  fuzz: { script: 'packages/ostree/src/testing/fuzz/main.ts', debian: [] },
 };
 
 /** A package counts as there when one of these is: looking for files costs no process and works off Debian too. */
 const proof = {
   attr: ['setfattr'],
   bubblewrap: ['bwrap'],
+  gnupg: ['gpg'],
+  libdeflate0: ['/usr/lib/*/libdeflate.so.0', '/usr/lib64/libdeflate.so.0'],
+  'ostree-tests': ['/usr/libexec/installed-tests/libostree/libtest.sh'],
   postgresql: ['initdb', '/usr/lib/postgresql/*/bin/initdb'],
 };
 
@@ -107,6 +126,7 @@ function installDebianPackages(wanted) {
 }
 
 function isThere(program) {
+  if (program.startsWith('/') && !program.includes('/*/')) return existsSync(program);
   if (program.includes('/*/')) {
     const [before, after] = program.split('/*/');
     return existsSync(before) && readdirSync(before).some((name) => existsSync(join(before, name, after)));

@@ -1,4 +1,7 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=4
+// The flag keeps the nursery of the garbage collector small: most of what a commit or pull makes is garbage at once,
+// and a large nursery would only take memory (120 MB of it) that small machines do not have.
+//
 // Treeline is TypeScript that Node 24 runs directly. Started by an older Node (a shell whose PATH lacks
 // node_modules/.bin), this hands over to the Node 24 that the `node` package installed beside us.
 import { spawnSync } from 'node:child_process';
