@@ -90,8 +90,9 @@ test('after a change only what changed is asked for', async (t) => {
   assert.equal(await readRef(repo, 'main'), null);
   assert.equal(stats.contentFetched, 1);
   assert.equal(stats.metadataFetched, 6); // the commit, and /, usr, share, doc, p3
-  // config, summary, ref, commit and commitmeta come first
-  assert.equal(asked.length, 3 + 2 + 5 + 1);
+  // config, summary.sig, summary, ref, commitmeta and commit come first
+  assert.deepEqual(asked.slice(0, 4), ['/config', '/summary.sig', '/summary', '/refs/heads/main']);
+  assert.equal(asked.length, 4 + 2 + 5 + 1);
   assert.equal(listed(repo.path, 'origin:main'), listed(theirs.path, 'main'));
 });
 

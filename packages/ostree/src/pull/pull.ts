@@ -1,51 +1,82 @@
-import { rm } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { OstreeError } from '../errors.ts';
-import { type Commit, decodeCommit, type Metadata } from '../formats/commit.ts';
-import { assertChecksum, type Checksum, loosePath } from '../formats/object-name.ts';
-import { writeFileDurably } from '../fs/durable.ts';
-import { decode } from '../gvariant/decode.ts';
-import { assertHash, hasObject, MAX_METADATA_BYTES, readCommit } from '../repo/objects.ts';
-import { listRefs, readRef, refPath } from '../repo/refs.ts';
+import { assertChecksum, type Checksum } from '../formats/object-name.ts';
+import { isCollectionId } from '../repo/collection-refs.ts';
+import { readRemotes } from '../repo/remotes.ts';
 import { openRepo, type Repo } from '../repo/repo.ts';
-import { type Transaction, withTransaction } from '../repo/transaction.ts';
+import { remoteVerification, type Verification, type VerificationOverrides } from '../sign/remote-verification.ts';
 import { assertBinding } from './bindings.ts';
-import { copyClosure } from './copy.ts';
-import { missing, ObjectFetcher } from './fetch-objects.ts';
-import { HttpSource, type TlsOptions } from './http.ts';
-import { completeRoots, isComplete, partialMark } from './known-trees.ts';
-import { tidyPartials } from './partial.ts';
+import type { PulledCommit } from './history.ts';
+import type { HttpOptions } from './http.ts';
+import type { HttpPlaces } from './open-source.ts';
+import type { PullPrediction } from './prediction.ts';
 import { ProgressMeter, type PullProgress } from './progress.ts';
-import { assertArchive, resolveRemoteRefs } from './remote.ts';
+import { openRemote, type Remote } from './remote.ts';
+import { RemoteSummary } from './remote-summary.ts';
+import { Subpaths } from './subpaths.ts';
+import { fetchSummary, type SummaryFiles, saveSummary } from './summary-file.ts';
+import { assertNotOlder, currentCommit, type Since, sinceRevision } from './timestamps.ts';
+import { type DeltaUse, type RefToSet, transfer } from './transfer.ts';
+import { type AskedRef, allRefs, askedRef, assertRefNames, resolveRefs, type WantedRef } from './wanted-refs.ts';
 
-export interface PullOptions {
-  /** `http://…`, `https://…`, `file:///…` or a path. */
+export interface PullOptions extends HttpOptions, HttpPlaces {
+  /** `http://…`, `https://…`, `mirrorlist=http://…`, `file:///…` or a path. See remoteOptions for what is configured. */
   url: string;
-  /** Branches to pull, as the remote calls them. Without refs and commits: all that its summary lists. */
+  /**
+   * Branches to pull, as the remote calls them; `NAME@COMMIT` to set one to this commit, whatever it is at the remote.
+   * Without refs and commits: all that the remote lists.
+   */
   refs?: readonly string[];
+  /** Refs of collections to pull; their commits are what the remote says, unless they are given. */
+  collectionRefs?: readonly { collection: string; ref: string; commit?: Checksum }[];
   /** Commits to pull by checksum; no ref is set for them. */
   commits?: readonly Checksum[];
-  /** Set the refs as `remote:name` instead of `name`. */
+  /**
+   * Set the refs as `remote:name` instead of `name`. If the repository has a remote of this name configured, what it
+   * says of signatures holds (see `verify`).
+   */
   remote?: string;
+  /**
+   * Set the refs as the remote itself has them, those of collections below `refs/mirrors`. When all are pulled, its
+   * summary is taken over, too.
+   */
+  mirror?: boolean;
+  /** The collection that the remote's refs belong to (`collection-id`): commits must be bound to it. */
+  collectionId?: string | null;
   /** How many parents to pull, too: 0 (the default) none, -1 all that the remote has. */
   depth?: number;
+  /** Only these parts of the trees, as absolute paths in them. The commits are then marked as partial. */
+  subpaths?: readonly string[];
   /** Commit objects and their detached metadata alone; they are marked as partial, as libostree does. */
   commitMetadataOnly?: boolean;
-  /**
-   * Refuse a ref of `refs` whose commit says that it is bound to others (`ostree.ref-binding`). Default true. As in
-   * libostree, refs that come along because all are pulled are not checked.
-   */
+  /** Refuse commits that are bound to another ref, or to another collection (see assertBinding). Default true. */
   verifyBindings?: boolean;
-  /** From a local path: see CopyClosureOptions. */
+  /** Instead of what the remote's configuration says of signatures. */
+  verify?: { commits?: VerificationOverrides; summary?: VerificationOverrides };
+  /**
+   * Take what comes without hashing it: from a local path, see CopyClosureOptions; over HTTP into an archive repository,
+   * small files. Default false.
+   */
   trusted?: boolean;
-  tls?: TlsOptions;
-  /** Sent with every request to the remote itself, not where it redirects to. */
-  headers?: Record<string, string>;
-  /** See HttpOptions. Default 30. */
-  stallSeconds?: number;
-  /** See HttpOptions. Default 5. */
-  retries?: number;
-  signal?: AbortSignal;
+  /** Refuse regular files whose permissions go beyond 0775: setuid, world-writable. */
+  bareUserOnlyFiles?: boolean;
+  /**
+   * Static deltas: `auto` (the default) uses one where it is smaller than what it stands for, but not from a local path
+   * and not into an archive repository, which keeps what the remote compressed; `required` refuses to do without.
+   */
+  deltas?: DeltaUse;
+  /** Refuse commits that are older than what their ref names here now. */
+  timestampCheck?: boolean;
+  /** Refuse commits that are older than this one. */
+  timestampCheckFrom?: string;
+  /** Repositories on this machine in which objects are looked for before they are fetched. */
+  localCaches?: readonly (Repo | string)[];
+  /** Folder in which signed summaries are cached. Default `tmp/cache` of the repository; null for none. */
+  cacheFolder?: string | null;
+  /** Refuse a cached summary that does not fit its signature, instead of fetching it again. */
+  strictCache?: boolean;
+  /** Only find out what would be fetched: see `prediction`. */
+  dryRun?: boolean;
   onProgress?: (progress: PullProgress) => void;
 }
 
@@ -55,196 +86,214 @@ export interface PullStats {
   /** Objects that were not there before. */
   metadataFetched: number;
   contentFetched: number;
+  /** Objects that were taken from local caches. */
+  metadataFromCaches: number;
+  contentFromCaches: number;
+  /** Commits of which the remote has no detached metadata. */
+  detachedMissing: number;
+  /** Parts of static deltas that were used. */
+  deltaParts: number;
   /** Bytes received; for a local copy, bytes copied or linked. */
   bytesTransferred: number;
   /** Bytes of the received files' content. */
   bytesUnpacked: number;
+  /** Bytes of content that were written: not those that were hard-linked. */
+  contentWritten: number;
+  /** It was a copy on this machine. */
+  local: boolean;
+  /** What would be fetched; of a dry run alone. */
+  prediction?: PullPrediction;
 }
 
 /**
  * Brings refs and commits of another repository here, with all that they need and this one lacks. Objects are
- * checked against their names before they are stored; commits are stored after everything else, and refs are set
- * last. What was fetched before an interruption is kept, and the next pull goes on from there.
+ * checked against their names before they are stored, signatures before anything else of a commit is fetched; commits
+ * are stored after everything else, and refs are set last. What was fetched before an interruption is kept, and the
+ * next pull goes on from there.
  *
  * From a local path, see copyClosure.
  *
  * @throws OstreeError `not-found`, `network`, `corrupt` (the object is named in `object`, the place in `offset`),
- *   `unsupported` for content that this repository's mode cannot keep, `invalid` for a ref's commit that is bound to
- *   other refs, `io`
+ *   `signature`, `unsupported` for content that this repository's mode cannot keep, `invalid` for a commit that is
+ *   bound to other refs or older than it may be, `no-space`, `io`
  */
 export async function pull(repo: Repo, options: PullOptions): Promise<PullStats> {
-  options.signal?.throwIfAborted();
-  const { refs, commits = [], remote, signal } = options;
-  for (const name of refs ?? []) refPath(repo, remote === undefined ? name : `${remote}:${name}`);
+  const { remote: name, commits = [], signal } = options;
+  signal?.throwIfAborted();
+  const asked = askedRefs(options);
+  if (asked) assertRefNames(repo, asked, options.mirror ? undefined : name);
   for (const commit of commits) assertChecksum(commit, 'commit');
-  if (!/^https?:/i.test(options.url)) return pullLocal(repo, options);
+  const use = deltaUse(repo, options);
+  if (options.timestampCheck && (options.depth ?? 0) !== 0) {
+    throw new OstreeError('invalid', 'timestamps cannot be checked while parents are pulled, which are older');
+  }
+  const subpaths = options.subpaths?.length ? new Subpaths(options.subpaths) : undefined;
+  const verification = await verificationFor(repo, options, 'commit');
+  const summaryVerification = await verificationFor(repo, options, 'summary');
+  const caches = await Promise.all(
+    (options.localCaches ?? []).map((one) => (typeof one === 'string' ? openRepo(one) : one)),
+  );
   const meter = new ProgressMeter(options.onProgress);
-  const source = new HttpSource(options.url, options);
+  const remote = await openRemote(options.url, options);
   try {
-    const hasConfig = await assertArchive(source);
-    const wanted =
-      refs || commits.length === 0 ? await resolveRemoteRefs(source, refs, hasConfig) : new Map<string, Checksum>();
-    const partials = await tidyPartials(repo);
-    const stats: PullStats = {
-      commits: new Map([...wanted, ...commits.map((commit) => [commit, commit] as const)]),
-      metadataFetched: 0,
-      contentFetched: 0,
-      bytesTransferred: 0,
-      bytesUnpacked: 0,
-    };
-    const whole: Checksum[] = [];
-    await withTransaction(
-      repo,
-      async (tx) => {
-        const history = await fetchCommits(tx, source, meter, new Set(stats.commits.values()), options);
-        if (options.refs && options.verifyBindings !== false) {
-          const byName = new Map(history.map(({ checksum, commit }) => [checksum, commit]));
-          for (const [name, commit] of wanted) assertBinding(name, commit, byName.get(commit)!, source.base);
-        }
-        stats.metadataFetched += history.filter(({ data }) => data).length;
-        if (!options.commitMetadataOnly) {
-          const fetcher = new ObjectFetcher(tx, source, meter, { partials });
-          try {
-            for (const { checksum, commit } of history) {
-              if (isComplete(repo, checksum)) continue;
-              const names = [...wanted].filter(([, one]) => one === checksum).map(([name]) => name);
-              fetcher.add(commit.tree, completeRoots(repo, await predecessors(repo, commit, names, remote)));
-              whole.push(checksum);
-            }
-            await fetcher.run();
-          } catch (error) {
-            // What has come is good, each object by itself; after a broken connection it need not come again.
-            if (!(error instanceof OstreeError) || error.code === 'network') await tx.flush();
-            throw error;
-          } finally {
-            stats.metadataFetched += fetcher.metadataFetched;
-            stats.contentFetched += fetcher.contentFetched;
-            stats.bytesUnpacked += fetcher.bytesUnpacked;
-          }
-        }
-        await tx.flush();
-        for (const { checksum, data, detached } of history) {
-          if (!data) continue;
-          if (options.commitMetadataOnly) await writeFileDurably(partialMark(repo, checksum), '');
-          if (detached) tx.writeDetachedMetadata(checksum, detached);
-          tx.importMetadata('commit', checksum, data);
-        }
-        for (const [name, commit] of wanted) tx.setRef(remote === undefined ? name : `${remote}:${name}`, commit);
-      },
-      signal ? { signal } : {},
-    );
-    for (const commit of whole) await rm(partialMark(repo, commit), { force: true });
-    stats.bytesTransferred = meter.bytes;
+    const deltas = remote.repo && use === 'auto' ? 'never' : use;
+    const files = await summaryFor(repo, remote, { options, asked, deltas, verification: summaryVerification });
+    const summary = files && new RemoteSummary(files.summary, `${remote.where}summary`);
+    const everything = asked === null && commits.length === 0;
+    const wanted = everything
+      ? await allRefs(remote, summary)
+      : await resolveRefs(remote, asked ?? [], summary, summaryVerification !== null);
+    const done = await transfer(repo, remote, {
+      heads: new Map<Checksum, number | null>([
+        ...commits.map((commit) => [commit, null] as const),
+        ...wanted.map(({ commit, size }) => [commit, size] as const),
+      ]),
+      refs: wanted.map((ref) => refToSet(ref, options)),
+      related: related(wanted, name),
+      depth: options.depth ?? 0,
+      commitMetadataOnly: options.commitMetadataOnly === true,
+      subpaths,
+      bareUserOnlyFiles: options.bareUserOnlyFiles === true,
+      trusted: mayTrust(repo, remote, options),
+      deltas: use === 'auto' && subpaths ? 'never' : deltas,
+      summary,
+      caches,
+      verification,
+      check: await checks(repo, remote, wanted, options),
+      dryRun: options.dryRun === true,
+      meter,
+      signal,
+    });
+    if (everything && options.mirror && files && !options.dryRun) await saveSummary(repo, files);
     meter.tell(true);
-    return stats;
+    const { prediction, ...counts } = done;
+    return {
+      commits: new Map([
+        ...wanted.map(({ name: ref, commit }) => [ref, commit] as const),
+        ...commits.map((commit) => [commit, commit] as const),
+      ]),
+      ...counts,
+      bytesTransferred: meter.bytes,
+      local: remote.repo !== null,
+      ...(prediction ? { prediction } : {}),
+    };
   } finally {
-    source.close();
+    remote.close();
   }
 }
 
-async function pullLocal(repo: Repo, options: PullOptions): Promise<PullStats> {
-  const { url, refs, commits = [], remote, depth, trusted, signal, onProgress } = options;
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(url) && !url.startsWith('file://')) {
-    throw new OstreeError('unsupported', `${url}: can only pull from http, https and local paths`);
-  }
-  if (options.commitMetadataOnly) {
-    throw new OstreeError('unsupported', `${url}: only whole commits are copied from a local repository`);
-  }
-  const src = await openRepo(url.startsWith('file://') ? fileURLToPath(url) : url);
-  const wanted = new Map<string, Checksum>();
-  const all = refs || commits.length > 0 ? new Map<string, Checksum>() : await listRefs(src);
-  for (const name of refs ?? [...all.keys()].filter((one) => !one.includes(':'))) {
-    const commit = await readRef(src, name);
-    if (!commit) throw new OstreeError('not-found', `${src.path}: has no ref ${name}`);
-    wanted.set(name, commit);
-  }
-  if (refs && options.verifyBindings !== false) {
-    for (const [name, commit] of wanted) {
-      // What the other repository has itself from a remote is bound to that remote's name for it.
-      assertBinding(name.slice(name.indexOf(':') + 1), commit, await readCommit(src, commit), src.path);
-    }
-  }
-  const stats = await copyClosure(src, repo, [...new Set([...wanted.values(), ...commits])], {
-    refs: new Map([...wanted].map(([name, commit]) => [remote === undefined ? name : `${remote}:${name}`, commit])),
-    ...(depth === undefined ? {} : { depth }),
-    ...(trusted === undefined ? {} : { trusted }),
-    ...(signal ? { signal } : {}),
-    ...(onProgress ? { onProgress } : {}),
+/** The refs that are asked for by name; null when nothing is, so that everything is meant. */
+function askedRefs({ refs, collectionRefs, commits = [] }: PullOptions): AskedRef[] | null {
+  if (!refs && !collectionRefs) return commits.length > 0 ? [] : null;
+  const named = (refs ?? []).map(askedRef);
+  const ofCollections = (collectionRefs ?? []).map(({ collection, ref, commit }): AskedRef => {
+    return { name: ref, collection, commit: commit === undefined ? null : assertChecksum(commit, 'commit') };
   });
-  return { ...stats, commits: new Map([...wanted, ...commits.map((commit) => [commit, commit] as const)]) };
+  return [...named, ...ofCollections];
 }
 
-interface PulledCommit {
-  checksum: Checksum;
-  commit: Commit;
-  /** The bytes, when it was not here already. */
-  data: Buffer | null;
-  detached: Metadata | null;
-}
-
-/** Fetches commits, and parents as deep as asked. Nothing is staged: a commit is stored after what it needs. */
-async function fetchCommits(
-  tx: Transaction,
-  source: HttpSource,
-  meter: ProgressMeter,
-  wanted: Set<Checksum>,
-  { depth = 0 }: PullOptions,
-): Promise<PulledCommit[]> {
-  const found = new Map<Checksum, PulledCommit>();
-  for (const head of wanted) {
-    let next: Checksum | null = head;
-    for (let left = depth < 0 ? Number.POSITIVE_INFINITY : depth; next && left >= 0; left--) {
-      const known = found.get(next);
-      const one: PulledCommit | null = known ?? (await fetchCommit(tx, source, meter, next));
-      // History ends where the remote's does.
-      if (!one && next !== head) break;
-      if (!one) throw missing(source, next, 'commit');
-      found.set(next, one);
-      next = one.commit.parent;
-    }
+function deltaUse(repo: Repo, { deltas = 'auto', commitMetadataOnly }: PullOptions): DeltaUse {
+  if (deltas === 'required' && repo.mode === 'archive') {
+    throw new OstreeError('unsupported', "Can't use static deltas in an archive repo", {
+      hint: 'An archive repository keeps files as they are served. Pull without --require-static-deltas.',
+    });
   }
-  return [...found.values()];
+  return repo.mode === 'archive' || commitMetadataOnly ? 'never' : deltas;
 }
 
-async function fetchCommit(
-  tx: Transaction,
-  source: HttpSource,
-  meter: ProgressMeter,
-  checksum: Checksum,
-): Promise<PulledCommit | null> {
-  if (hasObject(tx.repo, 'commit', checksum)) {
-    return { checksum, commit: await readCommit(tx.repo, checksum), data: null, detached: null };
-  }
-  const [data, signatures] = await Promise.all([
-    source.bytes(`objects/${loosePath(checksum, 'commit')}`, MAX_METADATA_BYTES),
-    source.bytes(`objects/${loosePath(checksum, 'commitmeta')}`, MAX_METADATA_BYTES),
-  ]);
-  if (!data) return null;
-  assertHash(data, checksum, 'commit');
-  const commit = decodeCommit(data, `${checksum}.commit`);
-  const object = `${checksum}.commitmeta`;
-  const detached = signatures && (decode('a{sv}', signatures, { object }) as unknown as Metadata);
-  meter.bytes += data.length + (signatures?.length ?? 0);
-  meter.objects++;
-  meter.objectsKnown++;
-  meter.tell();
-  return { checksum, commit, data, detached };
-}
-
-/** Commits of this repository that are likely to share most of their tree with a new one. */
-async function predecessors(
+/** What must be verified; a name under which no remote is configured is just a name. */
+async function verificationFor(
   repo: Repo,
-  commit: Commit,
-  names: readonly string[],
+  { remote, verify }: PullOptions,
+  what: 'commit' | 'summary',
+): Promise<Verification | null> {
+  const overrides = (what === 'commit' ? verify?.commits : verify?.summary) ?? {};
+  const demanded = overrides.gpg === true;
+  if (!demanded && (remote === undefined || !(await readRemotes(repo)).has(remote))) return null;
+  return remoteVerification(repo, remote, what, overrides);
+}
+
+/**
+ * The summary, if anything is to be learned from it: which refs there are, or what they name, or static deltas where
+ * there are no indexes of these.
+ */
+async function summaryFor(
+  repo: Repo,
+  remote: Remote,
+  o: { options: PullOptions; asked: AskedRef[] | null; deltas: DeltaUse; verification: Verification | null },
+): Promise<SummaryFiles | null> {
+  const { options, asked, deltas, verification } = o;
+  const forRefs = asked === null || asked.some(({ commit }) => commit === null);
+  // A local repository says by itself what its refs are now; unless it must be signed, or is mirrored as it is.
+  const needed = forRefs && (!remote.repo || verification !== null || (asked === null && options.mirror === true));
+  const forDeltas = deltas !== 'never' && !remote.indexedDeltas && !remote.repo;
+  if (!needed && !forDeltas) return null;
+  try {
+    return await fetchSummary(remote, {
+      remote: options.remote,
+      verification,
+      cache: options.cacheFolder === undefined ? join(repo.path, 'tmp/cache') : options.cacheFolder,
+      strictCache: options.strictCache,
+    });
+  } catch (error) {
+    // Without it the pull may be larger, but is as good.
+    if (!needed && error instanceof OstreeError && error.code !== 'network') return null;
+    throw error;
+  }
+}
+
+function refToSet({ name, collection, commit }: WantedRef, { remote, mirror }: PullOptions): RefToSet {
+  if (mirror && collection !== null) return { target: { collection, ref: name }, commit };
+  return { target: mirror || remote === undefined ? name : `${remote}:${name}`, commit };
+}
+
+function related(
+  wanted: readonly WantedRef[],
   remote: string | undefined,
-): Promise<Set<Checksum>> {
-  const found = new Set<Checksum>();
-  if (commit.parent) found.add(commit.parent);
-  for (const name of names) {
-    for (const local of remote === undefined ? [name] : [`${remote}:${name}`, name]) {
-      const present = await readRef(repo, local);
-      if (present) found.add(present);
-    }
+): Map<Checksum, { name: string; here: string[] }> {
+  const found = new Map<Checksum, { name: string; here: string[] }>();
+  for (const { name, commit } of wanted) {
+    const here = remote === undefined ? [name] : [`${remote}:${name}`, name];
+    const known = found.get(commit);
+    if (known) known.here.push(...here);
+    else found.set(commit, { name, here });
   }
   return found;
+}
+
+/** Over HTTP only what is kept as it came can be stored unhashed. */
+function mayTrust(repo: Repo, remote: Remote, { trusted, mirror, bareUserOnlyFiles }: PullOptions): boolean {
+  if (!trusted) return false;
+  return remote.repo !== null || (mirror === true && repo.mode === 'archive' && !bareUserOnlyFiles);
+}
+
+/** What commits are held against when they are known: bindings, and times. */
+async function checks(
+  repo: Repo,
+  remote: Remote,
+  wanted: readonly WantedRef[],
+  options: PullOptions,
+): Promise<(commits: ReadonlyMap<Checksum, PulledCommit>) => void> {
+  const since = options.timestampCheckFrom === undefined ? null : await sinceRevision(repo, options.timestampCheckFrom);
+  const current = new Map<WantedRef, Since | null>();
+  if (options.timestampCheck) {
+    for (const ref of wanted) current.set(ref, await currentCommit(repo, ref.name, options.remote));
+  }
+  const own = remote.repo ? remote.collection : (options.collectionId ?? null);
+  const collection = own !== null && isCollectionId(own) ? own : null;
+  return (commits) => {
+    for (const ref of wanted) {
+      const { commit } = commits.get(ref.commit)!;
+      const before = current.get(ref);
+      if (before) assertNotOlder(before, ref.commit, commit);
+      if (options.verifyBindings === false) continue;
+      // What a local repository has itself from a remote is bound to that remote's name for it.
+      const name = ref.name.slice(ref.name.indexOf(':') + 1);
+      assertBinding(ref.commit, commit, { ref: name, collection });
+    }
+    for (const { checksum, commit } of commits.values()) {
+      if (since) assertNotOlder(since, checksum, commit);
+      if (options.verifyBindings !== false) assertBinding(checksum, commit, { ref: null, collection });
+    }
+  };
 }

@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { OstreeError, systemCode } from '../errors.ts';
 import { readCookies } from '../http/cookies.ts';
 import type { TlsOptions } from '../http/dial.ts';
 import { proxyFor } from '../http/proxy.ts';
-import { type RemoteConfig, readRemote } from '../repo/remotes.ts';
+import { unescapeKeyFileString } from '../formats/keyfile.ts';
+import { readRemote } from '../repo/remotes.ts';
 import type { Repo } from '../repo/repo.ts';
 import type { HttpOptions } from './http.ts';
 import type { HttpPlaces } from './open-source.ts';
@@ -31,11 +32,10 @@ export interface RemoteOptions extends HttpPlaces, Pick<HttpOptions, 'tls' | 'he
  *   in hardware
  */
 export async function remoteOptions(repo: Repo, name: string, override?: string): Promise<RemoteOptions> {
-  const remote = await readRemote(repo, name);
-  const { keys } = remote;
-  const unconfigured = keys.get('unconfigured-state');
+  const section = new Section(name, (await readRemote(repo, name)).keys);
+  const unconfigured = section.text('unconfigured-state');
   if (unconfigured) throw new OstreeError('invalid', `remote unconfigured-state: ${unconfigured}`);
-  const backend = keys.get('custom-backend');
+  const backend = section.text('custom-backend');
   if (backend) {
     throw new OstreeError(
       'unsupported',
@@ -43,27 +43,27 @@ export async function remoteOptions(repo: Repo, name: string, override?: string)
       { hint: 'What that backend is knows how to fetch from this remote.' },
     );
   }
-  flag(remote, 'http2', true);
-  const metalink = keys.get('metalink');
-  const url = override ?? keys.get('url');
+  section.flag('http2', true); // nonsense is to be found out
+  const metalink = section.text('metalink');
+  const url = override ?? section.text('url');
   if (url === undefined && metalink === undefined) {
     throw new OstreeError('invalid', `No "url" option in remote "${name}"`, {
       hint: `Set it: treeline repo config set 'remote "${name}".url' https://…`,
     });
   }
-  const contentUrl = metalink === undefined && override !== undefined ? undefined : keys.get('contenturl');
-  const proxy = keys.get('proxy') || undefined;
+  const contentUrl = metalink === undefined && override !== undefined ? undefined : section.text('contenturl');
+  const proxy = section.text('proxy') || undefined;
   // A proxy that cannot be is an error now, not after the first request.
   if (proxy !== undefined) proxyFor(new URL('http://proxy.invalid'), proxy, {});
-  const headers = headersOf(remote);
+  const headers = headersOf(section);
   return {
     url: url ?? '',
     ...(contentUrl ? { contentUrl } : {}),
     ...(metalink === undefined ? {} : { metalink }),
-    branches: listOf(keys.get('branches')),
-    collectionId: keys.get('collection-id') || null,
+    branches: section.list('branches'),
+    collectionId: section.text('collection-id') || null,
     ...(proxy === undefined ? {} : { proxy }),
-    tls: await tlsOf(remote, repo),
+    tls: await tlsOf(section, repo),
     ...(headers ? { headers } : {}),
     cookies: await readCookies(cookiesPath(repo, name)),
   };
@@ -74,62 +74,81 @@ export function cookiesPath(repo: Repo, remote: string): string {
   return join(repo.path, `${remote}.cookies.txt`);
 }
 
-async function tlsOf(remote: RemoteConfig, repo: Repo): Promise<TlsOptions> {
-  const permissive = flag(remote, 'tls-permissive', false);
-  const [cert, key] = [remote.keys.get('tls-client-cert-path'), remote.keys.get('tls-client-key-path')];
+async function tlsOf(section: Section, repo: Repo): Promise<TlsOptions> {
+  const permissive = section.flag('tls-permissive', false);
+  const [cert, key] = [section.text('tls-client-cert-path'), section.text('tls-client-key-path')];
   if ((cert === undefined) !== (key === undefined)) {
     throw new OstreeError(
       'invalid',
-      `Remote "${remote.name}" must specify both "tls-client-cert-path" and "tls-client-key-path"`,
+      `Remote "${section.name}" must specify both "tls-client-cert-path" and "tls-client-key-path"`,
     );
   }
-  const read = (name: string) => readNamed(remote, name, repo);
+  const ca = section.text('tls-ca-path');
+  const read = (path: string, key: string) => readNamed(path, `Remote "${section.name}": ${key}`, repo);
   return {
-    ...(cert === undefined ? {} : { cert: await read('tls-client-cert-path') }),
-    ...(key === undefined ? {} : { key: await read('tls-client-key-path') }),
-    ...(remote.keys.has('tls-ca-path') ? { ca: await read('tls-ca-path') } : {}),
+    ...(cert === undefined ? {} : { cert: await read(cert, 'tls-client-cert-path') }),
+    ...(key === undefined ? {} : { key: await read(key, 'tls-client-key-path') }),
+    ...(ca === undefined ? {} : { ca: await read(ca, 'tls-ca-path') }),
     ...(permissive ? { permissive } : {}),
   };
 }
 
-async function readNamed(remote: RemoteConfig, name: string, repo: Repo): Promise<Buffer> {
-  const path = remote.keys.get(name)!;
-  if (path.startsWith('pkcs11:')) {
-    throw new OstreeError('unsupported', `Remote "${remote.name}": ${name}: keys in hardware are not supported`);
-  }
+async function readNamed(path: string, where: string, repo: Repo): Promise<Buffer> {
+  if (path.startsWith('pkcs11:')) throw new OstreeError('unsupported', `${where}: keys in hardware are not supported`);
   try {
-    return await readFile(resolve(path));
+    return await readFile(path);
   } catch (cause) {
     const code = systemCode(cause);
-    throw new OstreeError(
-      code === 'ENOENT' ? 'not-found' : 'io',
-      `Remote "${remote.name}": ${name}: cannot read ${path}: ${code}`,
-      { cause, hint: `It is named in ${join(repo.path, 'config')}.` },
-    );
+    const kind = code === 'ENOENT' || code === 'ENOTDIR' ? 'not-found' : 'io';
+    throw new OstreeError(kind, `${where}: cannot read ${path}: ${code}`, {
+      cause,
+      hint: `See the configuration of ${repo.path}.`,
+    });
   }
 }
 
-function flag({ name, keys }: RemoteConfig, key: string, ifNone: boolean): boolean {
-  const value = keys.get(key);
-  if (value === undefined) return ifNone;
-  if (value === 'true' || value === '1') return true;
-  if (value === 'false' || value === '0') return false;
-  throw new OstreeError('invalid', `Remote "${name}": ${key} is ${JSON.stringify(value)}, neither true nor false`);
+/** A remote's section of a key file. */
+class Section {
+  readonly name: string;
+  readonly #keys: ReadonlyMap<string, string>;
+
+  constructor(name: string, keys: ReadonlyMap<string, string>) {
+    this.name = name;
+    this.#keys = keys;
+  }
+
+  text(key: string): string | undefined {
+    const value = this.#keys.get(key);
+    return value === undefined ? undefined : unescapeKeyFileString(value);
+  }
+
+  flag(key: string, ifNone: boolean): boolean {
+    const value = this.#keys.get(key);
+    if (value === undefined) return ifNone;
+    if (value === 'true' || value === '1') return true;
+    if (value === 'false' || value === '0') return false;
+    throw new OstreeError(
+      'invalid',
+      `Remote "${this.name}": ${key} is ${JSON.stringify(value)}, neither true nor false`,
+    );
+  }
+
+  /** Each item ends with a semicolon, and may have one with a backslash before it. */
+  list(key: string): string[] {
+    const items = (this.#keys.get(key) ?? '').match(/(?:\\.|[^;\\])+/g) ?? [];
+    return items.map((item) => item.replace(/\\(.)/g, '$1').trim()).filter((item) => item !== '');
+  }
 }
 
-/** The items of a key file's list: each ends with a semicolon, and may have one with a backslash before it. */
-function listOf(value: string | undefined): string[] {
-  const items = (value ?? '').match(/(?:\\.|[^;\\])+/g) ?? [];
-  return items.map((item) => item.replace(/\\(.)/g, '$1').trim()).filter((item) => item !== '');
-}
-
-function headersOf({ name, keys }: RemoteConfig): Record<string, string> | null {
-  const pairs = listOf(keys.get('http-headers'));
+function headersOf(section: Section): Record<string, string> | null {
+  const pairs = section.list('http-headers');
   if (pairs.length === 0) return null;
   const headers: Record<string, string> = {};
   for (const pair of pairs) {
     const equals = pair.indexOf('=');
-    if (equals < 1) throw new OstreeError('invalid', `Remote "${name}": http-headers: missing '=' in "${pair}"`);
+    if (equals < 1) {
+      throw new OstreeError('invalid', `Remote "${section.name}": http-headers: missing '=' in "${pair}"`);
+    }
     headers[pair.slice(0, equals).trim()] = pair.slice(equals + 1).trim();
   }
   return headers;

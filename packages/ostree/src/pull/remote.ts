@@ -1,125 +1,161 @@
-import { OstreeError } from '../errors.ts';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { OstreeError, systemCode } from '../errors.ts';
 import { parseKeyFile } from '../formats/keyfile.ts';
-import { type Checksum, isChecksum } from '../formats/object-name.ts';
-import { decodeSummary } from '../formats/summary.ts';
-import { MAX_METADATA_BYTES } from '../repo/objects.ts';
-import { isRefName } from '../repo/refs.ts';
-import { ACCESS_HINT, type HttpSource } from './http.ts';
+import { ownCollection } from '../repo/collection-refs.ts';
+import { openRepo, type Repo } from '../repo/repo.ts';
+import { repoSettings } from '../repo/settings.ts';
+import { ACCESS_HINT, type HttpOptions, type HttpSource } from './http.ts';
+import { type HttpPlaces, isHttpAddress, openHttpSource } from './open-source.ts';
 
-/** A config, and a ref's file, are a few lines. */
+/** A repository that is pulled from: over HTTP, or on this machine. */
+export interface Remote {
+  /** How errors name it; a path below the repository can follow. */
+  readonly where: string;
+  /** Where it is reached by HTTP … */
+  readonly source: HttpSource | null;
+  /** … and where it is on this machine. One of the two. */
+  readonly repo: Repo | null;
+  /** There is a config; static hosting of objects and refs alone is enough to pull from. */
+  readonly hasConfig: boolean;
+  /** Deleted commits leave tombstones. */
+  readonly tombstoneCommits: boolean;
+  /** Static deltas are listed in indexes of their own. */
+  readonly indexedDeltas: boolean;
+  /** The collection that its own refs belong to, as far as its config says; over HTTP only a summary does. */
+  readonly collection: string | null;
+  /** A small file of the repository, or null when there is none. Throws `corrupt` beyond `limit` bytes. */
+  file(path: string, limit: number): Promise<Buffer | null>;
+  /** What the server said ("403 Forbidden") of a file that `file` then said is not there. */
+  forbidden(path: string): string | undefined;
+  close(): void;
+}
+
+/** A config is a few lines. */
 const MAX_CONFIG_BYTES = 1024 * 1024;
-const MAX_REF_BYTES = 1024;
+
+/** Whether this is the address of a repository on this machine, rather than of one that is reached over the network. */
+export function isLocalAddress(url: string): boolean {
+  return url.startsWith('file://') || !/^(mirrorlist=|[a-z][a-z0-9+.-]*:\/\/)/i.test(url);
+}
 
 /**
- * Checks that what answers is an archive repository, as far as it says. A missing config is tolerated: static
- * hosting of objects and refs alone is enough to pull from.
+ * Opens what is pulled from, and checks that it is a repository that can be.
  *
- * @returns whether there is a config
- * @throws OstreeError `unsupported` for a repository of another mode, `network` for something that is none
+ * @throws OstreeError `unsupported` for a repository of another mode than archive over HTTP, or another scheme;
+ *   `network` for something that is no repository; `not-found` for a path where none is
  */
-export async function assertArchive(source: HttpSource): Promise<boolean> {
-  const text = await source.bytes('config', MAX_CONFIG_BYTES);
-  if (!text) return false;
-  let mode: string | undefined;
+export async function openRemote(url: string, options: HttpOptions & HttpPlaces): Promise<Remote> {
+  if (options.metalink === undefined && isLocalAddress(url))
+    return openLocal(url.startsWith('file://') ? fileURLToPath(url) : url);
+  if (options.metalink === undefined && !isHttpAddress(url)) {
+    throw new OstreeError(
+      'unsupported',
+      `Invalid URI scheme in ${url}: can only pull from http, https and local paths`,
+    );
+  }
+  const source = await openHttpSource(url, options);
   try {
-    mode = parseKeyFile(text.toString('utf8'), `${source.base}config`).get('core')?.get('mode');
+    return await openHttp(source);
+  } catch (error) {
+    source.close();
+    throw error;
+  }
+}
+
+async function openHttp(source: HttpSource): Promise<Remote> {
+  const core = await readConfig(source);
+  const mode = core?.get('mode');
+  if (mode !== undefined && mode !== 'archive' && mode !== 'archive-z2') {
+    throw new OstreeError(
+      'unsupported',
+      `${source.base}: Can't pull from archives with mode "${mode}"; only archive ones are served over HTTP`,
+    );
+  }
+  return {
+    where: `${source.base}`,
+    source,
+    repo: null,
+    hasConfig: core !== null,
+    tombstoneCommits: core?.get('tombstone-commits') === 'true',
+    indexedDeltas: core?.get('indexed-deltas') === 'true',
+    collection: null,
+    file: (path, limit) => source.bytes(path, limit),
+    forbidden: (path) => source.forbidden(path),
+    close: () => source.close(),
+  };
+}
+
+async function readConfig(source: HttpSource): Promise<ReadonlyMap<string, string> | null> {
+  const text = await source.bytes('config', MAX_CONFIG_BYTES);
+  if (!text) return null;
+  try {
+    return parseKeyFile(text.toString('utf8'), `${source.base}config`).get('core') ?? new Map();
   } catch (cause) {
-    throw notARepository(source, 'its config is not a key file', cause);
+    throw notARepository(`${source.base}`, 'its config is not a key file', cause);
   }
-  if (mode === undefined || mode === 'archive' || mode === 'archive-z2') return true;
-  throw new OstreeError(
-    'unsupported',
-    `${source.base}: is a ${mode} repository; only archive ones are served over HTTP`,
-  );
 }
 
-/** The refs that a remote lists in its summary, or null when it has none. */
-async function readSummaryRefs(source: HttpSource): Promise<Map<string, Checksum> | null> {
-  const data = await source.bytes('summary', MAX_METADATA_BYTES);
-  if (!data) return null;
-  const { refs } = decodeSummary(data, `${source.base}summary`);
-  return new Map([...refs].map(([name, { commit }]) => [name, commit]));
+async function openLocal(path: string): Promise<Remote> {
+  return localRemote(await openRepo(path));
 }
 
-/**
- * The commits that refs of a remote name: from its summary, or where that lacks one, from the ref's own file.
- *
- * @param names without names, all that the summary lists
- * @param hasConfig what assertArchive said: without it, a summary and the ref, nothing is there at all
- * @throws OstreeError `not-found`; `network` when the server refuses to say
- */
-export async function resolveRemoteRefs(
-  source: HttpSource,
-  names: readonly string[] | undefined,
-  hasConfig: boolean,
-): Promise<Map<string, Checksum>> {
-  for (const name of names ?? []) {
-    if (!isRefName(name)) throw new OstreeError('invalid', `${JSON.stringify(name)} cannot be the name of a ref`);
-  }
-  const listed = await readSummaryRefs(source);
-  if (!names) {
-    if (listed) return new Map([...listed].filter(([name]) => isRefName(name)));
-    refuseForbidden(source, ['summary', ...(hasConfig ? [] : ['config'])]);
-    if (!hasConfig) throw noRepository(source, 'neither config nor summary');
-    throw new OstreeError('not-found', `${source.base}: has no summary that lists its refs`, {
-      hint: 'Say which refs to pull.',
-    });
-  }
-  const found = new Map<string, Checksum>();
-  for (const name of names) {
-    const commit = listed?.get(name) ?? (await readRefFile(source, name));
-    if (!commit) throw noRef(source, name, listed, hasConfig);
-    found.set(name, commit);
-  }
-  return found;
+/** A repository of this machine as one to pull from. */
+export function localRemote(repo: Repo): Remote {
+  const settings = repoSettings(repo.config);
+  return {
+    where: repo.path.endsWith('/') ? repo.path : `${repo.path}/`,
+    source: null,
+    repo,
+    hasConfig: true,
+    tombstoneCommits: settings.tombstoneCommits,
+    indexedDeltas: true,
+    collection: ownCollection(repo),
+    file: (name, limit) => readLocal(join(repo.path, name), limit),
+    forbidden: () => undefined,
+    close: () => {},
+  };
 }
 
-function noRef(
-  source: HttpSource,
-  name: string,
-  listed: Map<string, Checksum> | null,
-  hasConfig: boolean,
-): OstreeError {
-  const file = `refs/heads/${name}`;
-  if (!listed) refuseForbidden(source, hasConfig ? [file] : [file, 'summary', 'config']);
-  if (!listed && !hasConfig) return noRepository(source, `neither config, nor summary, nor ${file}`);
-  const forbidden = source.forbidden(file);
-  const said =
-    forbidden === undefined ? '' : `: its summary does not list it, and for ${file} it answered ${forbidden}`;
-  return new OstreeError('not-found', `${source.base}: has no ref ${name}${said}`, refHint(listed));
+async function readLocal(path: string, limit: number): Promise<Buffer | null> {
+  try {
+    const handle = await open(path);
+    try {
+      const { size } = await handle.stat();
+      if (size <= limit) return await handle.readFile();
+      throw new OstreeError('corrupt', `${path}: ${size} bytes, which exceeded maximum of ${limit}`, { offset: limit });
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return null;
+    throw error;
+  }
 }
 
 /** Throws when the server would not give one of these files. */
-function refuseForbidden(source: HttpSource, paths: readonly string[]): void {
+export function refuseForbidden(remote: Remote, paths: readonly string[]): void {
   for (const path of paths) {
-    const forbidden = source.forbidden(path);
+    const forbidden = remote.forbidden(path);
     if (forbidden === undefined) continue;
-    throw new OstreeError('network', `${source.base}${path}: the server answered ${forbidden}`, { hint: ACCESS_HINT });
+    throw new OstreeError('network', `${remote.where}${path}: the server answered ${forbidden}`, { hint: ACCESS_HINT });
   }
 }
 
-function noRepository(source: HttpSource, without: string): OstreeError {
-  return new OstreeError('not-found', `${source.base}: there is no OSTree repository at this URL (${without})`, {
-    hint: 'Check the address: it is that of the folder in which config, objects and refs are.',
-  });
+/** The error for an address at which nothing is that a repository has. */
+export function noRepository(remote: Remote, without: string): OstreeError {
+  return new OstreeError(
+    'not-found',
+    `${remote.where}: there is no OSTree repository at this URL: the server answered 404 (${without})`,
+    { hint: 'Check the address: it is that of the folder in which config, objects and refs are.' },
+  );
 }
 
-function refHint(listed: Map<string, Checksum> | null): { hint?: string } {
-  if (!listed || listed.size === 0) return {};
-  const names = [...listed.keys()];
-  return { hint: `It has ${names.slice(0, 8).join(', ')}${names.length > 8 ? ` and ${names.length - 8} more` : ''}.` };
-}
-
-async function readRefFile(source: HttpSource, name: string): Promise<Checksum | null> {
-  const data = await source.bytes(`refs/heads/${name}`, MAX_REF_BYTES);
-  if (!data) return null;
-  const text = data.toString('latin1').trimEnd();
-  if (isChecksum(text)) return text;
-  throw notARepository(source, `refs/heads/${name} does not hold a checksum`);
-}
-
-function notARepository(source: HttpSource, why: string, cause?: unknown): OstreeError {
-  return new OstreeError('network', `${source.base}: does not answer as an OSTree repository: ${why}`, {
+/** The error for an answer that no repository would give. */
+export function notARepository(where: string, why: string, cause?: unknown): OstreeError {
+  return new OstreeError('network', `${where}: does not answer as an OSTree repository: ${why}`, {
     hint: 'Check the address; a web server may be answering with a page of its own.',
     cause,
   });

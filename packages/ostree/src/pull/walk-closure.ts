@@ -5,6 +5,7 @@ import type { Checksum, Tree } from '../formats/object-name.ts';
 import { objectPath } from '../repo/objects.ts';
 import type { Repo } from '../repo/repo.ts';
 import { KnownFolders, readDirTreeSync } from './known-trees.ts';
+import { type Place, placeBelow, rootPlace, type Subpaths } from './subpaths.ts';
 
 /** An object that a tree consists of, and one path at which it is. */
 export interface NeededObject {
@@ -21,6 +22,8 @@ export interface RootToWalk {
 
 export interface WalkOptions {
   knownIn?: Repo;
+  /** Only these parts of the trees. */
+  subpaths?: Subpaths | undefined;
   signal?: AbortSignal | undefined;
   /** Told of dirtrees that cannot be read; without it they are thrown. Missing ones are passed over either way. */
   onDamaged?: (object: NeededObject, error: OstreeError) => void;
@@ -34,6 +37,7 @@ interface Folder {
   checksum: Checksum;
   path: string;
   known: readonly Checksum[];
+  place: Place;
 }
 
 /**
@@ -56,16 +60,18 @@ export async function* walkClosure(
     seen.add(key);
     batch.push({ type, checksum, path });
   };
-  const descend = (checksum: Checksum, path: string, known: readonly Checksum[]) => {
-    const key = `t${checksum}`;
+  const { subpaths } = options;
+  const descend = (checksum: Checksum, path: string, known: readonly Checksum[], place: Place) => {
+    // A folder of which only a part is wanted may be wanted as a whole elsewhere.
+    const key = place === null ? `t${checksum}` : `t${checksum}${place}`;
     if (seen.has(key) || known.includes(checksum)) return;
     seen.add(key);
     batch.push({ type: 'dirtree', checksum, path });
-    folders.push({ checksum, path, known });
+    folders.push({ checksum, path, known, place });
   };
   for (const { tree, known = [] } of roots) {
     want('dirmeta', tree.meta, '/');
-    descend(tree.contents, '/', known);
+    descend(tree.contents, '/', known, rootPlace(subpaths));
   }
   let until = Date.now() + SLICE_MS;
   for (let folder = folders.pop(); folder; folder = folders.pop()) {
@@ -73,12 +79,16 @@ export async function* walkClosure(
     if (tree) {
       const known = new KnownFolders(options.knownIn ?? repo, folder.known);
       const base = folder.path === '/' ? '/' : `${folder.path}/`;
-      for (const [name, checksum] of tree.files)
-        if (!known.hasFile(name, checksum)) want('file', checksum, base + name);
+      for (const [name, checksum] of tree.files) {
+        if (known.hasFile(name, checksum) || placeBelow(subpaths, folder.place, name, false) === undefined) continue;
+        want('file', checksum, base + name);
+      }
       for (const [name, { contents, meta }] of tree.dirs) {
+        const place = placeBelow(subpaths, folder.place, name, true);
+        if (place === undefined) continue;
         if (!known.hasMeta(name, meta)) want('dirmeta', meta, base + name);
         const below = known.below(name, contents);
-        if (below) descend(contents, base + name, below);
+        if (below) descend(contents, base + name, below, place);
       }
     }
     if (batch.length >= BATCH) {
