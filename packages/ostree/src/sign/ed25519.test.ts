@@ -57,6 +57,7 @@ test('openssl accepts what is signed here, and its signatures are good here', as
 test('a key that is none is refused, with the length that it should have', () => {
   assert.throws(() => parseEd25519PublicKey('AAAA'), /Invalid ed25519 public key: .*expected 32 bytes, got 3 bytes/);
   assert.throws(() => parseEd25519PublicKey('not base64!'), { code: 'signature' });
+  assert.throws(() => parseEd25519PublicKey(Buffer.alloc(32).toString('base64')), /anybody can sign for it/);
   assert.throws(() => ed25519Signer(SEED), /Invalid ed25519 secret key: .*expected 64 bytes/);
   const mismatched = Buffer.concat([Buffer.from(SEED, 'hex'), randomPublicKey()]).toString('base64');
   assert.throws(() => parseEd25519SecretKey(mismatched), /not the public key of its first/);

@@ -16,7 +16,29 @@ const MAX_SIGNATURES = 256;
 
 /** A public key from base64. Throws `signature` in libostree's words. */
 export function parseEd25519PublicKey(text: string): Buffer {
-  return decodeKey(text, ED25519_KEY_BYTES, 'Invalid ed25519 public key');
+  const key = decodeKey(text, ED25519_KEY_BYTES, 'Invalid ed25519 public key');
+  if (!isSmallOrder(key)) return key;
+  throw new OstreeError('signature', 'Invalid ed25519 public key: anybody can sign for it (it is of small order)');
+}
+
+/**
+ * The points of small order, without their sign bits: for a key of zeros, say, signatures can be made without any
+ * secret. OpenSSL, unlike libsodium, lets them pass.
+ */
+const SMALL_ORDER = new Set([
+  '00'.repeat(32),
+  `01${'00'.repeat(31)}`,
+  '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
+  'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
+  `ec${'ff'.repeat(30)}7f`,
+  `ed${'ff'.repeat(30)}7f`,
+  `ee${'ff'.repeat(30)}7f`,
+]);
+
+function isSmallOrder(key: Buffer): boolean {
+  const point = Buffer.from(key);
+  point[31]! &= 0x7f;
+  return SMALL_ORDER.has(hex(point));
 }
 
 /** A secret key (seed and public key) from base64. Throws `signature` in libostree's words. */

@@ -2,24 +2,20 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OstreeError, systemCode } from '../errors.ts';
 import { compareNames } from '../formats/object-name.ts';
-import { ED25519_KEY_BYTES, type Ed25519Keys } from './ed25519.ts';
+import { ED25519_KEY_BYTES, type Ed25519Keys, parseEd25519PublicKey } from './ed25519.ts';
 
 /** Where libostree looks for keys that the whole system trusts. */
 const SYSTEM_FOLDERS = ['/etc/ostree', '/usr/share/ostree'];
 
-/**
- * Keys of a file with one in base64 on each line.
- *
- * @throws OstreeError `signature` when it is no regular file or a line of it is no base64
- */
-export async function readKeyLines(path: string): Promise<Buffer[]> {
+/** Lines of a key file that are not empty. Throws `signature` when it is no regular file. */
+export async function readKeyLines(path: string): Promise<string[]> {
   const found = await stat(path).catch((error: unknown) => {
     if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return null;
     throw error;
   });
   if (!found?.isFile()) throw new OstreeError('signature', `File object '${path}' is not a regular file`);
-  const lines = (await readFile(path, 'latin1')).split('\n').map((line) => line.trim());
-  return lines.filter((line) => line !== '').map((line) => Buffer.from(line, 'base64'));
+  const lines = (await readFile(path, 'latin1')).split('\n');
+  return lines.map((line) => line.trim()).filter((line) => line !== '');
 }
 
 /**
@@ -28,7 +24,13 @@ export async function readKeyLines(path: string): Promise<Buffer[]> {
  * @throws OstreeError `signature` when there is no key in it
  */
 export async function readPublicKeyFile(path: string): Promise<Buffer[]> {
-  const keys = (await readKeyLines(path)).filter((key) => key.length === ED25519_KEY_BYTES);
+  const keys = (await readKeyLines(path)).flatMap((line) => {
+    try {
+      return [parseEd25519PublicKey(line)];
+    } catch {
+      return [];
+    }
+  });
   if (keys.length > 0) return keys;
   throw new OstreeError('signature', `signature: ed25519: no valid keys in file '${path}'`, {
     hint: 'A key file has one public key in base64 on each line.',
@@ -60,7 +62,7 @@ export async function readKeyFolder(folder?: string): Promise<Ed25519Keys> {
 }
 
 async function readRevokedFile(path: string): Promise<Buffer[]> {
-  const keys = await readKeyLines(path);
+  const keys = (await readKeyLines(path)).map((line) => Buffer.from(line, 'base64'));
   const bad = keys.find((key) => key.length !== ED25519_KEY_BYTES);
   if (!bad) return keys;
   throw new OstreeError('signature', `${path}: a line of ${bad.length} bytes is no ed25519 key: what is revoked?`);

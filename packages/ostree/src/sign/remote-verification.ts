@@ -21,10 +21,10 @@ export interface Verification {
   readonly sign: readonly Verifier[] | null;
 }
 
-/** A signature that was found good. */
+/** A signature that was looked at when one was found good. */
 export interface VerifiedSignature {
   kind: 'gpg' | 'ed25519' | 'dummy';
-  /** What `ostree` says of it: one line, several for GPG. */
+  /** What `ostree` says of it: one line, several for GPG. All of GPG's are told, also those that are not good. */
   text: string;
 }
 
@@ -166,7 +166,7 @@ async function verifyByGpg(keyring: GpgKeyring, data: Uint8Array, asked: Asked):
   }
   const found = await keyring.verify(data, signatures);
   if (found.some(({ valid }) => valid)) {
-    return found.map((signature) => ({ kind: 'gpg', text: formatGpgSignature(signature, 'GPG: ').trimEnd() }));
+    return found.map((signature) => ({ kind: 'gpg', text: formatGpgSignature(signature).trimEnd() }));
   }
   // The last one is the newest, and most likely the one that was meant to be good.
   const all = found.toReversed().map((signature) => formatGpgSignature(signature));

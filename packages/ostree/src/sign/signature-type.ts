@@ -58,9 +58,7 @@ const ed25519Type: SignatureType = {
     const secret = parseEd25519SecretKey(text);
     return { metadataKey: 'ostree.sign.ed25519', sign: async (data) => signEd25519(data, secret) };
   },
-  async readSecretKeys(file) {
-    return (await readKeyLines(file)).map((key) => key.toString('base64'));
-  },
+  readSecretKeys: readKeyLines,
   async verifier({ inline = [], file, folder }) {
     const trusted: Uint8Array[] = inline.map(parseEd25519PublicKey);
     let revoked: Ed25519Keys['revoked'] = [];
