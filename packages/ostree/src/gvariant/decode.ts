@@ -131,7 +131,10 @@ class Reader {
     if (start === end) return null;
     if (element.fixedSize > 0) return this.read(element, start, end, variants);
     if (this.#buffer[end - 1] !== 0) throw this.#corrupt(end - 1, 'a maybe without its final NUL');
-    return this.read(element, start, end - 1, variants);
+    const value = this.read(element, start, end - 1, variants);
+    // A maybe that holds an empty maybe would look like an empty one. No format of OSTree has either.
+    if (value === null) throw this.#corrupt(start, 'an empty maybe inside a maybe');
+    return value;
   }
 
   #array(type: GVariantType, start: number, end: number, variants: number): Value[] {

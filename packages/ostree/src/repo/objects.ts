@@ -3,7 +3,6 @@ import { createReadStream, existsSync, lstatSync } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { createInflateRaw } from 'node:zlib';
 import { OstreeError, systemCode } from '../errors.ts';
 import { type Commit, decodeCommit, type Metadata } from '../formats/commit.ts';
 import { type DirMeta, decodeDirMeta } from '../formats/dirmeta.ts';
@@ -13,6 +12,7 @@ import { S_IFLNK } from '../formats/mode.ts';
 import { assertChecksum, type Checksum, loosePath, type ObjectType } from '../formats/object-name.ts';
 import { decode } from '../gvariant/decode.ts';
 import { readBareObject } from '../work/bare-object.ts';
+import { inflatedContent } from './inflated-content.ts';
 import { fileExtension, type Repo, type RepoMode } from './repo.ts';
 
 /** Where an object of this repository is, or would be. */
@@ -135,11 +135,7 @@ async function readFilez(path: string, checksum: Checksum): Promise<StoredFile> 
     const { header, size, bodyOffset } = decodeFilezHeader(data, object);
     const content = (): Readable => {
       if ((header.mode & S_IFLNK) === S_IFLNK) return Readable.from([]);
-      const source = createReadStream(path, { start: bodyOffset });
-      const inflate = createInflateRaw();
-      source.on('error', (error) => inflate.destroy(error));
-      inflate.on('close', () => source.destroy());
-      return source.pipe(inflate);
+      return inflatedContent(path, { checksum, size, bodyOffset });
     };
     return { header, size, content };
   } finally {
