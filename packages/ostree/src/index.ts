@@ -1,9 +1,16 @@
 export { type CheckoutOptions, type CheckoutStats, checkout } from './checkout/checkout.ts';
+export { bootableMetadata } from './commit/bootable.ts';
+export { commitSizes } from './commit/commit-sizes.ts';
+export { ConsumedPaths } from './commit/consumed.ts';
 export { type WriteFolderOptions, writeFolder } from './commit/folder.ts';
+export { type ObjectLinks, scanObjectLinks } from './commit/hard-links.ts';
+export { type WriteImageOptions, writeImage } from './commit/image.ts';
+export { type ModifierOptions, StatOverrides } from './commit/modifier.ts';
+export { modifyTree } from './commit/ref-tree.ts';
 export { type WriteTarOptions, writeTar } from './commit/tar.ts';
 export type { TarEntry } from './commit/tar-entries.ts';
 export { type NewCommit, writeCommit } from './commit/write-commit.ts';
-export { compose, type Layer } from './compose/compose.ts';
+export { type ComposeOptions, compose, type Layer } from './compose/compose.ts';
 export { filterTree } from './compose/filter-tree.ts';
 export { type ApplyDeltaOptions, applyDelta } from './delta/apply.ts';
 export {
@@ -61,7 +68,15 @@ export { type Commit, type Metadata, metadataValue } from './formats/commit.ts';
 export type { DirMeta } from './formats/dirmeta.ts';
 export type { DirTree } from './formats/dirtree.ts';
 export type { FileHeader } from './formats/file.ts';
+export {
+  escapeKeyFileString,
+  isKeyFileGroup,
+  isKeyFileKey,
+  type KeyFile,
+  unescapeKeyFileString,
+} from './formats/keyfile.ts';
 export { type Checksum, compareNames, isChecksum, type ObjectType, type Tree } from './formats/object-name.ts';
+export { decodeSizes, encodeSizes, type ObjectSize } from './formats/sizes.ts';
 export { decodeSummary, encodeSummary, type Summary, type SummaryRef } from './formats/summary.ts';
 export { syncFolder, writeFileDurably } from './fs/durable.ts';
 export { type DamagedObject, type FsckOptions, type FsckReport, fsck } from './fsck/fsck.ts';
@@ -70,11 +85,17 @@ export { decode } from './gvariant/decode.ts';
 export { encode, type Value, type Variant } from './gvariant/encode.ts';
 export { parseValue } from './gvariant/parse.ts';
 export { printValue } from './gvariant/print.ts';
+export type { Cookie } from './http/cookies.ts';
 export { type ClosureOptions, hasClosure, type Missing } from './pull/closure.ts';
+export { addCookie, deleteCookie, listCookies } from './pull/cookie-jar.ts';
 export { type CopyClosureOptions, copyClosure } from './pull/copy.ts';
-export type { TlsOptions } from './pull/http.ts';
+export type { HttpOptions, TlsOptions } from './pull/http.ts';
+export type { HttpPlaces } from './pull/open-source.ts';
+export type { LackingObjects, PullPrediction } from './pull/prediction.ts';
 export type { PullProgress } from './pull/progress.ts';
 export { type PullOptions, type PullStats, pull } from './pull/pull.ts';
+export { type RemoteOptions, remoteOptions } from './pull/remote-config.ts';
+export type { DeltaUse } from './pull/transfer.ts';
 export {
   assertCollectionId,
   type CollectionRef,
@@ -155,4 +176,4 @@ export {
   type SignatureKey,
   type Signer,
 } from './sign/signer.ts';
-export { type UpdateSummaryOptions, updateSummary } from './summary/update.ts';
+export { autoUpdateSummary, type UpdateSummaryOptions, updateSummary } from './summary/update.ts';

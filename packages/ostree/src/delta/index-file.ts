@@ -54,6 +54,8 @@ export function decodeDeltaIndex(data: Uint8Array, object = 'delta index'): List
 export interface UpdateDeltaIndexesOptions {
   /** Only the index of this commit. */
   to?: Checksum;
+  /** The digest of a delta's superblock, for who knows it already. Default: reads and hashes it. */
+  digest?: (delta: DeltaName) => Promise<Checksum>;
   signal?: AbortSignal;
 }
 
@@ -64,7 +66,7 @@ export interface UpdateDeltaIndexesOptions {
  * @returns every delta with the digest of its superblock, sorted by name
  */
 export async function updateDeltaIndexes(repo: Repo, options: UpdateDeltaIndexesOptions = {}): Promise<ListedDelta[]> {
-  const { to: only, signal } = options;
+  const { to: only, signal, digest = (delta) => superblockDigest(repo, delta) } = options;
   if (only !== undefined) assertChecksum(only);
   const unlock = await lockRepo(repo, 'shared', signal);
   try {
@@ -75,7 +77,7 @@ export async function updateDeltaIndexes(repo: Repo, options: UpdateDeltaIndexes
     for (const delta of await listDeltas(repo)) {
       if (only !== undefined && delta.to !== only) continue;
       signal?.throwIfAborted();
-      const listed = { ...delta, superblock: await superblockDigest(repo, delta) };
+      const listed = { ...delta, superblock: await digest(delta) };
       all.push(listed);
       byCommit.set(delta.to, [...(byCommit.get(delta.to) ?? []), listed]);
     }

@@ -1,7 +1,7 @@
 import { mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OstreeError, systemCode } from '../errors.ts';
-import { formatKeyFile, type KeyFile, parseKeyFile } from '../formats/keyfile.ts';
+import { formatKeyFile, type KeyFile, mergeKeyFile, parseKeyFile } from '../formats/keyfile.ts';
 import { writeFileDurably } from '../fs/durable.ts';
 
 /** The repository modes that this library reads and writes. */
@@ -120,9 +120,15 @@ function repoMode(name: string, path: string): RepoMode {
   });
 }
 
-/** Saves a changed config. The repository must be opened again to see it. */
+/**
+ * Saves a changed config; comments in the file stay. The repository must be opened again to see it.
+ *
+ * @throws OstreeError `invalid`, `unsupported` when it would not be the config of a repository any more
+ */
 export async function writeConfig(repo: Repo, config: KeyFile): Promise<void> {
-  await writeFileDurably(join(repo.path, 'config'), formatKeyFile(config));
+  openConfigured(repo.path, config);
+  const path = join(repo.path, 'config');
+  await writeFileDurably(path, mergeKeyFile(await readFile(path, 'utf8'), config));
 }
 
 /** The file extension of content objects in a repository of this mode. */

@@ -1,51 +1,174 @@
-import { rm } from 'node:fs/promises';
+import { closeSync, openSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { decodeCommit, metadataValue, swap } from '../formats/commit.ts';
-import { encodeSummary, type SummaryRef } from '../formats/summary.ts';
-import { writeFileDurably } from '../fs/durable.ts';
-import type { Variant } from '../gvariant/encode.ts';
-import { readMetadata } from '../repo/objects.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { encodeDeltaList, type ListedDelta, STATIC_DELTAS, updateDeltaIndexes } from '../delta/index-file.ts';
+import { decodeCommit, type Metadata, metadataValue, swap } from '../formats/commit.ts';
+import { type Checksum, compareNames } from '../formats/object-name.ts';
+import { decodeSummaryEntry, encodeSummaryEntry, joinSummary } from '../formats/summary.ts';
+import { tryFileLock } from '../fs/syscalls.ts';
+import { encode, type Value, type Variant } from '../gvariant/encode.ts';
+import { listCollectionRefs, ownCollection } from '../repo/collection-refs.ts';
+import { lockRepo } from '../repo/lock.ts';
+import { hasObject, readMetadata } from '../repo/objects.ts';
 import { listRefs } from '../repo/refs.ts';
 import type { Repo } from '../repo/repo.ts';
+import { repoSettings } from '../repo/settings.ts';
+import { addSignatures, signCommit } from '../sign/sign.ts';
+import type { Signer } from '../sign/signer.ts';
+import { type KnownSummary, readKnownSummary } from './known.ts';
+import { writeMetadataCommit } from './metadata-commit.ts';
+import { publishSummary } from './publish.ts';
 
 export interface UpdateSummaryOptions {
-  /** Further metadata; keys of one's own should have a prefix. */
-  metadata?: readonly (readonly [string, Variant])[];
+  /** Further metadata; keys of one's own should have a prefix. What the repository says itself wins. */
+  metadata?: Metadata;
   /** Milliseconds since 1970; default now. */
   now?: number;
+  /** Who signs the summary, and the metadata commit of a collection. */
+  signers?: readonly Signer[];
+  /**
+   * Whether a repository with a collection also gets a commit of `ostree-metadata` with the same metadata, as `ostree
+   * summary -u` makes it. Default true.
+   */
+  metadataCommit?: boolean;
+  signal?: AbortSignal;
 }
 
 /**
- * Writes the repository's summary from its refs (not those of remotes) and removes the signature of the one
- * before, which would no longer fit. The file is replaced as a whole.
+ * Brings a repository's summary and delta indexes up to date with its refs (not those of remotes, but for remotes with
+ * a collection) and deltas. Commits that the summary had before are not read again, and superblocks that have not
+ * changed are not hashed again: see KnownSummary for why that cannot go wrong. The refs are read at one moment or
+ * another; who changes one meanwhile updates the summary afterwards, and updates wait for one another.
+ *
+ * Delta indexes are written before the summary, which is replaced as a whole, together with its signatures. Without
+ * signers a signature of the one before is removed, since it would not fit any more.
+ *
+ * @throws OstreeError `not-found` when a ref names a commit that is not there, `corrupt` when one or a ref is damaged,
+ *   `signature` when a signer cannot sign (then nothing has changed but delta indexes)
  */
 export async function updateSummary(repo: Repo, options: UpdateSummaryOptions = {}): Promise<void> {
-  const refs = new Map<string, SummaryRef>();
-  for (const [name, commit] of await listRefs(repo)) {
-    if (name.includes(':')) continue;
-    const data = await readMetadata(repo, 'commit', commit);
-    const { timestamp, metadata } = decodeCommit(data, `${commit}.commit`);
-    const version = metadataValue(metadata, 'version');
-    refs.set(name, {
-      commit,
-      size: data.length,
-      timestamp,
-      version: version?.type === 's' ? (version.value as string) : null,
-    });
+  const { signal, signers = [], metadata = [], now = Date.now() } = options;
+  const collection = ownCollection(repo);
+  const turn = await waitForTurn(repo, signal);
+  try {
+    if (collection !== null && options.metadataCommit !== false) {
+      const commit = await writeMetadataCommit(repo, collection, metadata, { signal, now });
+      if (signers.length > 0) await signCommit(repo, commit, signers, signal ? { signal } : {});
+    }
+    const unlock = await lockRepo(repo, 'shared', signal); // what is listed is not pruned meanwhile
+    try {
+      const known = readKnownSummary(repo);
+      const { refs, others } = await listEntries(repo, known, collection);
+      const deltas = await updateDeltaIndexes(repo, {
+        digest: (delta) => known.digest(delta),
+        ...(signal && { signal }),
+      });
+      const summary = joinSummary(refs, withOwnKeys(repo, { metadata, collection, others, deltas, now }));
+      const signatures =
+        signers.length > 0
+          ? encode('a{sv}', await addSignatures(summary, [], signers, signal ? { signal } : {}))
+          : null;
+      signal?.throwIfAborted();
+      await publishSummary(repo, summary, signatures);
+      await known.save(summary);
+    } finally {
+      unlock();
+    }
+  } finally {
+    turn();
   }
-  const seconds = BigInt(Math.floor((options.now ?? Date.now()) / 1000));
-  const summary = encodeSummary({
-    refs,
-    metadata: [
-      ['ostree.summary.mode', { type: 's', value: repo.mode === 'archive' ? 'archive-z2' : repo.mode }],
-      ['ostree.summary.last-modified', { type: 't', value: swap(seconds) }],
-      ['ostree.summary.tombstone-commits', { type: 'b', value: false }],
-      ['ostree.summary.indexed-deltas', { type: 'b', value: true }],
-      ...(options.metadata ?? []),
-    ],
+}
+
+/** Updates the summary if the repository is configured to do so whenever refs change (`core.auto-update-summary`). */
+export async function autoUpdateSummary(repo: Repo): Promise<void> {
+  if (repoSettings(repo.config).autoUpdateSummary) await updateSummary(repo, { metadataCommit: false });
+}
+
+/** Two updates at once could put the older list in place last. Others' summaries are not waited for: libostree does not. */
+async function waitForTurn(repo: Repo, signal?: AbortSignal): Promise<() => void> {
+  await mkdir(join(repo.path, 'tmp'), { recursive: true });
+  const fd = openSync(join(repo.path, 'tmp/treeline-summary.lock'), 'a+', 0o660);
+  try {
+    for (let wait = 2; !tryFileLock(fd, 'exclusive'); wait = Math.min(wait * 2, 100)) {
+      await sleep(wait, undefined, { signal });
+    }
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+  return () => closeSync(fd);
+}
+
+type Entry = readonly [name: string, entry: Buffer];
+
+/** The repository's own refs, and those of other collections. */
+async function listEntries(
+  repo: Repo,
+  known: KnownSummary,
+  collection: string | null,
+): Promise<{ refs: Entry[]; others: Map<string, Entry[]> }> {
+  const fresh = new Map<Checksum, Buffer>();
+  const entryOf = async (commit: Checksum): Promise<Buffer> => {
+    const before = known.entries.get(commit);
+    if (before && hasObject(repo, 'commit', commit)) return before;
+    const entry = fresh.get(commit) ?? (await readEntry(repo, commit));
+    fresh.set(commit, entry);
+    return entry;
+  };
+  const refs: Entry[] = [];
+  const others = new Map<string, Entry[]>();
+  if (collection === null) {
+    for (const [name, commit] of await listRefs(repo, undefined, { localOnly: true })) {
+      refs.push([name, await entryOf(commit)]);
+    }
+  }
+  for (const { collection: id, ref, commit } of await listCollectionRefs(repo)) {
+    const entry = [ref, await entryOf(commit)] as const;
+    if (id === collection) refs.push(entry);
+    else others.set(id, [...(others.get(id) ?? []), entry]);
+  }
+  return { refs, others };
+}
+
+async function readEntry(repo: Repo, commit: Checksum): Promise<Buffer> {
+  const data = await readMetadata(repo, 'commit', commit);
+  const { timestamp, metadata } = decodeCommit(data, `${commit}.commit`);
+  const version = metadataValue(metadata, 'version');
+  return encodeSummaryEntry({
+    commit,
+    size: data.length,
+    timestamp,
+    version: version?.type === 's' ? (version.value as string) : null,
   });
-  // First: for a moment without signature is refused by clients that want one, and tried again. A new summary
-  // beside an old signature looks like an attack.
-  await rm(join(repo.path, 'summary.sig'), { force: true });
-  await writeFileDurably(join(repo.path, 'summary'), summary);
+}
+
+interface OwnKeys {
+  metadata: Metadata;
+  collection: string | null;
+  others: ReadonlyMap<string, Entry[]>;
+  deltas: readonly ListedDelta[];
+  now: number;
+}
+
+/** The caller's metadata, and what libostree's clients look for (`regenerate_metadata`). */
+function withOwnKeys(repo: Repo, { metadata, collection, others, deltas, now }: OwnKeys): Metadata {
+  const core = repo.config.get('core');
+  const own: [string, Variant][] = [
+    ['ostree.summary.mode', { type: 's', value: core?.get('mode') ?? 'bare' }],
+    ['ostree.summary.last-modified', { type: 't', value: swap(BigInt(Math.floor(now / 1000))) }],
+    ['ostree.summary.tombstone-commits', { type: 'b', value: repoSettings(repo.config).tombstoneCommits }],
+    ['ostree.summary.indexed-deltas', { type: 'b', value: true }],
+  ];
+  if (collection !== null) own.push(['ostree.summary.collection-id', { type: 's', value: collection }]);
+  if (others.size > 0) {
+    const value = [...others]
+      .sort(([a], [b]) => compareNames(a, b))
+      .map(([id, entries]): Value => [id, entries.map(([name, entry]): Value => [name, decodeSummaryEntry(entry)])]);
+    own.push(['ostree.summary.collection-map', { type: 'a{sa(s(taya{sv}))}', value }]);
+  }
+  if (deltas.length > 0 && core?.get('no-deltas-in-summary') !== 'true') {
+    own.push([STATIC_DELTAS, encodeDeltaList(deltas)]);
+  }
+  return [...new Map([...metadata, ...own])]; // the last of a key counts
 }

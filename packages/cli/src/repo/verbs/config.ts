@@ -1,41 +1,62 @@
-import { OstreeError, writeConfig } from '@treeline/ostree';
-import { UsageError } from '../options.ts';
-import { openNamedRepo, type RepoVerb, required, say } from '../verb.ts';
+import {
+  escapeKeyFileString,
+  isKeyFileGroup,
+  isKeyFileKey,
+  OstreeError,
+  unescapeKeyFileString,
+  writeConfig,
+} from '@treeline/ostree';
+import { type Parsed, UsageError } from '../options.ts';
+import { openNamedRepo, type RepoVerb, say } from '../verb.ts';
 
 export const config: RepoVerb = {
-  usage: '(get|set|unset) SECTION.KEY [VALUE]',
-  options: { group: { type: 'string', argument: 'GROUP', help: 'Group name followed by key (and value)' } },
+  usage: '(get KEY|set KEY VALUE|unset KEY)',
+  options: { group: { type: 'string', argument: 'GROUP', help: 'Group name' } },
   async run(parsed) {
-    const operation = required(parsed, 0, 'OPERATION must be specified');
+    const [operation, , value] = parsed.positionals;
+    if (operation === undefined) throw new UsageError('OPERATION must be specified', { showHelp: true });
+    if (parsed.positionals.length > (operation === 'set' ? 3 : 2)) {
+      throw new UsageError('Too many arguments given', { showHelp: true });
+    }
     const repo = await openNamedRepo(parsed);
-    const named = parsed.text('group');
-    const [section, key] = named
-      ? [named, required(parsed, 1, 'KEY must be specified')]
-      : split(required(parsed, 1, 'KEY must be specified'));
-    const group = repo.config.get(section);
     if (operation === 'get') {
-      const value = group?.get(key);
-      if (value === undefined) {
-        const what = group
-          ? `Key file does not have key “${key}” in group “${section}”`
-          : `Key file does not have group “${section}”`;
+      const [section, key] = keyOf(parsed, 'KEY');
+      const group = repo.config.get(section);
+      const found = group?.get(key);
+      if (found === undefined) {
+        const where = `group “${section}”`;
+        const what = group ? `Key file does not have key “${key}” in ${where}` : `Key file does not have ${where}`;
         throw new OstreeError('not-found', what);
       }
-      say(value);
-      return;
-    }
-    if (operation === 'set') {
-      const value = required(parsed, 2, 'VALUE must be specified');
-      if (group) group.set(key, value);
-      else repo.config.set(section, new Map([[key, value]]));
-    } else if (operation === 'unset') group?.delete(key);
-    else throw new UsageError(`Unknown operation ${operation}`);
-    await writeConfig(repo, repo.config);
+      say(unescapeKeyFileString(found));
+    } else if (operation === 'set') {
+      if (value === undefined) throw new UsageError(missing(parsed, 'KEY and VALUE', 'KEY and VALUE'));
+      const [section, key] = keyOf(parsed, 'KEY and VALUE');
+      const group = repo.config.get(section) ?? new Map<string, string>();
+      repo.config.set(section, group.set(key, escapeKeyFileString(value)));
+      await writeConfig(repo, repo.config);
+    } else if (operation === 'unset') {
+      const [section, key] = keyOf(parsed, 'KEY');
+      if (repo.config.get(section)?.delete(key)) await writeConfig(repo, repo.config);
+    } else throw new UsageError(`Unknown operation ${operation}`);
+    return 0;
   },
 };
 
-function split(name: string): [string, string] {
-  const dot = name.lastIndexOf('.');
-  if (dot < 1) throw new UsageError('Key must be of the form "sectionname.keyname"');
-  return [name.slice(0, dot), name.slice(dot + 1)];
+function missing(parsed: Parsed, what: string, grouped: string): string {
+  if (parsed.text('group') === undefined) return `${what} must be specified`;
+  return `${grouped === 'key' ? 'Group name and key' : `GROUP name, ${grouped}`} must be specified`;
+}
+
+/** SECTION.KEY, or KEY of the group that is named. */
+function keyOf(parsed: Parsed, what: string): [section: string, key: string] {
+  const name = parsed.positionals[1];
+  if (name === undefined) throw new UsageError(missing(parsed, what, 'key'));
+  const group = parsed.text('group');
+  const dot = name.indexOf('.');
+  if (group === undefined && dot < 0) throw new UsageError('Key must be of the form "sectionname.keyname"');
+  const [section, key] = group === undefined ? [name.slice(0, dot), name.slice(dot + 1)] : [group, name];
+  if (!isKeyFileGroup(section)) throw new UsageError(`Invalid group name: ${section}`);
+  if (!isKeyFileKey(key)) throw new UsageError(`Invalid key name: ${key}`);
+  return [section, key];
 }
