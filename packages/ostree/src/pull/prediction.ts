@@ -36,7 +36,7 @@ export function lackingObjects(repo: Repo, commit: Commit): LackingObjects | nul
   if (sizes?.type !== 'aay') return null;
   const found: LackingObjects = { objects: 0, archived: 0, unpacked: 0 };
   try {
-    for (const { type, checksum, archived, unpacked } of decodeSizes(sizes.value as Uint8Array[])) {
+    for (const { type, checksum, archived, unpacked } of decodeSizes(sizes.value)) {
       if (hasObject(repo, type, checksum)) continue;
       found.objects++;
       found.archived += archived;

@@ -131,7 +131,7 @@ export async function pull(repo: Repo, options: PullOptions): Promise<PullStats>
   const verification = await verificationFor(repo, options, 'commit');
   const summaryVerification = await verificationFor(repo, options, 'summary');
   const caches = await Promise.all(
-    (options.localCaches ?? []).map((one) => (typeof one === 'string' ? openRepo(one) : one)),
+    (options.localCaches ?? []).map((one) => (typeof one === 'string' ? openRepo(one) : Promise.resolve(one))),
   );
   const meter = new ProgressMeter(options.onProgress);
   const remote = await openRemote(options.url, options);

@@ -92,7 +92,9 @@ export class RemoteSummary {
   /** The static deltas to a commit that it lists: from which commit (`null`: from scratch), and their superblock's hash. */
   deltasTo(to: Checksum): Map<Checksum | null, Checksum> {
     const deltas = this.#metadata.get('ostree.static-deltas');
-    return deltas?.type === 'a{sv}' ? listedDeltas(deltas.data, to, this.#object) : new Map();
+    return deltas?.type === 'a{sv}'
+      ? listedDeltas(deltas.data, to, this.#object)
+      : new Map<Checksum | null, Checksum>();
   }
 
   #value(key: string, type: string): unknown {

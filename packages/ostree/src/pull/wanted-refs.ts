@@ -1,5 +1,5 @@
 import { OstreeError } from '../errors.ts';
-import { assertChecksum, type Checksum, isChecksum } from '../formats/object-name.ts';
+import { type Checksum, isChecksum } from '../formats/object-name.ts';
 import {
   assertCollectionId,
   type CollectionRef,
@@ -41,7 +41,9 @@ const MAX_REF_BYTES = 1024;
 export function askedRef(text: string): AskedRef {
   const at = text.lastIndexOf('@');
   if (at < 0) return { name: text, collection: null, commit: null };
-  return { name: text.slice(0, at), collection: null, commit: assertChecksum(text.slice(at + 1), 'commit') };
+  const commit = text.slice(at + 1);
+  if (!isChecksum(commit)) throw new OstreeError('invalid', `Invalid rev ${commit}`);
+  return { name: text.slice(0, at), collection: null, commit };
 }
 
 /** Throws `invalid` unless the refs can be set here under this name of their remote. */

@@ -1,37 +1,50 @@
-import { isChecksum, pull } from '@treeline/ostree';
+import { listRefs, openRepo, pull } from '@treeline/ostree';
+import { UsageError } from '../options.ts';
 import { formatPull } from '../pull-summary.ts';
-import { integer, openNamedRepo, type RepoVerb, required, say } from '../verb.ts';
+import { openNamedRepo, type RepoVerb, say } from '../verb.ts';
+import { pullOptions, whatToPull, writableRepo } from './pull.ts';
 
 export const pullLocal: RepoVerb = {
-  usage: 'SRC_REPO [REFS…]',
+  usage: 'SRC_REPO [REFS...]',
   options: {
+    'commit-metadata-only': { type: 'boolean', help: 'Fetch only the commit metadata' },
     remote: { type: 'string', argument: 'REMOTE', help: 'Add REMOTE to refspec' },
     'disable-fsync': { type: 'boolean', help: 'Do not invoke fsync()' },
-    untrusted: { type: 'boolean', help: 'Verify checksums of objects (always enabled)' },
-    'commit-metadata-only': { type: 'boolean', help: 'Fetch only the commit metadata' },
-    depth: { type: 'string', argument: 'DEPTH', help: 'Traverse DEPTH parents (-1=infinite) (default: 0)' },
-    'disable-verify-bindings': { type: 'boolean', help: 'Do not verify commit bindings' },
+    'per-object-fsync': {
+      type: 'boolean',
+      help: 'Perform writes in such a way that avoids stalling concurrent processes',
+    },
+    untrusted: { type: 'boolean', help: 'Verify checksums of local sources (always enabled for HTTP pulls)' },
+    'bareuseronly-files': {
+      type: 'boolean',
+      help: 'Reject regular files with mode outside of 0775 (world writable, suid, etc.)',
+    },
+    'require-static-deltas': { type: 'boolean', help: 'Require static deltas' },
     'disable-static-deltas': { type: 'boolean', help: 'Do not use static deltas' },
+    'gpg-verify': { type: 'boolean', help: 'GPG verify commits (must specify --remote)' },
+    'gpg-verify-summary': { type: 'boolean', help: 'GPG verify summary (must specify --remote)' },
+    'disable-verify-bindings': { type: 'boolean', help: 'Do not verify commit bindings' },
+    depth: { type: 'integer', argument: 'DEPTH', help: 'Traverse DEPTH parents (-1=infinite) (default: 0)' },
   },
   async run(parsed, signal) {
-    const source = required(parsed, 0, 'DESTINATION must be specified');
-    const opened = await openNamedRepo(parsed);
-    const repo = parsed.flag('disable-fsync') ? { ...opened, fsync: false } : opened;
-    const wanted = parsed.positionals.slice(1);
+    const source = parsed.positionals[0];
+    if (source === undefined) throw new UsageError('DESTINATION must be specified', { showHelp: true });
+    const repo = writableRepo(await openNamedRepo(parsed), parsed);
+    const named = parsed.positionals.slice(1);
     const remote = parsed.text('remote');
-    const depth = integer(parsed.text('depth'), 'depth');
     const started = Date.now();
     const stats = await pull(repo, {
+      ...pullOptions(parsed),
+      ...whatToPull(named.length > 0 ? named : [...(await listRefs(await openRepo(source))).keys()]),
       url: source,
-      // Without either, everything.
-      ...(wanted.length > 0
-        ? { refs: wanted.filter((one) => !isChecksum(one)), commits: wanted.filter(isChecksum) }
-        : {}),
-      commitMetadataOnly: parsed.flag('commit-metadata-only'),
-      verifyBindings: !parsed.flag('disable-verify-bindings'),
+      trusted: !parsed.flag('untrusted'),
+      // Whoever can read the other repository by itself trusts it, unless the flags say otherwise.
+      verify: {
+        commits: { gpg: parsed.flag('gpg-verify'), sign: false },
+        summary: { gpg: parsed.flag('gpg-verify-summary'), sign: false },
+      },
       signal,
       ...(remote === undefined ? {} : { remote }),
-      ...(depth === undefined ? {} : { depth }),
     });
     say(formatPull(stats, Date.now() - started));
   },
