@@ -1,5 +1,14 @@
 import { spawn } from 'node:child_process';
-import { chmodSync, createWriteStream, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  createWriteStream,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -33,7 +42,10 @@ export function makeShim(folder: string): void {
   mkdirSync(folder, { recursive: true });
   const shim = join(folder, 'ostree');
   const node = join(root, 'node_modules/node/bin/node');
-  const treeline = join(root, 'packages/cli/bin/treeline.js');
+  // Called by this name, treeline stands in for it.
+  mkdirSync(join(folder, 'treeline'), { recursive: true });
+  const treeline = join(folder, 'treeline/ostree');
+  symlinkSync(join(root, 'packages/cli/bin/treeline.js'), treeline);
   writeFileSync(
     shim,
     [
@@ -45,7 +57,7 @@ export function makeShim(folder: string): void {
       '    *) break ;;',
       '  esac',
       'done',
-      `exec '${node}' '${treeline}' repo "$@"`,
+      `exec '${node}' '${treeline}' "$@"`,
       '',
     ].join('\n'),
   );

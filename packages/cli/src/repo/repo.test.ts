@@ -148,7 +148,6 @@ test('what is wrong with the command line is said without a stack', (t) => {
     [],
     ['nope'],
     ['ls'],
-    ['init', `--repo=${base}/x`],
     ['init', '--mode=nope', `--repo=${base}/x`],
     ['refs', `--repo=${base}`],
     ['commit', `--repo=${base}`],

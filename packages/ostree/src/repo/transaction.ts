@@ -34,6 +34,8 @@ import { openStaging, type Staging } from './staging.ts';
 
 export interface TransactionOptions {
   signal?: AbortSignal;
+  /** Whether a repository that is so configured gets a new summary when refs were set. Default true. */
+  autoSummary?: boolean;
 }
 
 /** What a transaction has done so far. */
@@ -64,7 +66,7 @@ export async function withTransaction<T>(
     const transaction = await Transaction.begin(repo, options.signal);
     try {
       const result = await work(transaction);
-      await transaction.commit();
+      await transaction.commit(options.autoSummary);
       return result;
     } finally {
       await transaction.end();
@@ -375,10 +377,15 @@ export class Transaction {
   }
 
   /** @internal Use withTransaction. */
-  async commit(): Promise<void> {
+  async commit(autoSummary = true): Promise<void> {
     this.signal?.throwIfAborted();
     await this.flush();
     for (const [name, commit] of this.#refs) await setRef(this.repo, name, commit);
+    if (autoSummary && this.#refs.size > 0 && repoSettings(this.repo.config).autoUpdateSummary) {
+      // Loaded only here: hardly any repository wants it, and it needs much.
+      const { autoUpdateSummary } = await import('../summary/update.ts');
+      await autoUpdateSummary(this.repo);
+    }
   }
 
   /** @internal Use withTransaction. */

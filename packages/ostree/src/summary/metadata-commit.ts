@@ -32,5 +32,6 @@ export async function writeMetadataCommit(
     tx.setRef(METADATA_REF, commit);
     return commit;
   };
-  return withTransaction(repo, write, options.signal ? { signal: options.signal } : {});
+  // A summary by itself would wait for the one that is being made.
+  return withTransaction(repo, write, { autoSummary: false, ...(options.signal && { signal: options.signal }) });
 }

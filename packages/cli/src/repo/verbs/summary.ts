@@ -35,10 +35,8 @@ export const summary: RepoVerb = {
     }
     const key = parsed.text('print-metadata-key');
     if (parsed.flag('raw')) say(formatRawSummary(await read(repo)));
-    else if (parsed.flag('view')) {
-      process.stdout.write(formatSummary(await read(repo)));
-      await sayWhoSigned(repo);
-    } else if (parsed.flag('list-metadata-keys')) for (const name of summaryKeys(await read(repo))) say(name);
+    else if (parsed.flag('view')) process.stdout.write(formatSummary(await read(repo)));
+    else if (parsed.flag('list-metadata-keys')) for (const name of summaryKeys(await read(repo))) say(name);
     else if (key !== undefined) say(formatSummaryKey(await read(repo), key));
     else throw new UsageError('No option specified; use -u to update summary');
     return 0;
@@ -52,9 +50,4 @@ async function read(repo: Repo): Promise<Buffer> {
       hint: 'Make one: treeline repo summary -u',
     });
   });
-}
-
-async function sayWhoSigned(repo: Repo): Promise<void> {
-  const signature = await readFile(join(repo.path, 'summary.sig')).catch(() => null);
-  if (!signature) say('Summary is unsigned');
 }
