@@ -7,9 +7,9 @@ import { decode } from '../gvariant/decode.ts';
 import { assertHash, hasObject, MAX_METADATA_BYTES, objectPath, readDetachedMetadata } from '../repo/objects.ts';
 import type { Repo } from '../repo/repo.ts';
 import { type Verification, verifySigned } from '../sign/remote-verification.ts';
-import { missing } from './fetch-objects.ts';
 import { MAX_REQUESTS } from './http.ts';
 import { isComplete } from './known-trees.ts';
+import { missing } from './missing-object.ts';
 import type { ProgressMeter } from './progress.ts';
 import type { Remote } from './remote.ts';
 
@@ -206,8 +206,13 @@ class HistoryWalk implements History {
     }
     this.detachedFetched++;
     if (this.#remote.source) this.#options.meter.bytes += data.length;
-    const object = `${checksum}.commitmeta`;
-    return decode('a{sv}', data, { object }) as unknown as Metadata;
+    try {
+      return decode('a{sv}', data, { object: `${checksum}.commitmeta` }) as unknown as Metadata;
+    } catch (error) {
+      // It proves nothing, and who demands no proof is not to be stopped by it; it is not passed on either.
+      if (error instanceof OstreeError && error.code === 'corrupt') return null;
+      throw error;
+    }
   }
 
   async #fetchObject(checksum: Checksum, isHead: boolean): Promise<ReadCommit | null> {

@@ -10,6 +10,7 @@ import {
   type Repo,
   readRemote,
   readRemotes,
+  signatureType,
   unescapeKeyFileString,
 } from '@treeline/ostree';
 import { type OptionSpec, type Parsed, UsageError } from '../options.ts';
@@ -98,8 +99,7 @@ function remoteKeys(parsed: Parsed): Map<string, string> {
 function verification(spec: string, set: (key: string, value: string) => void): string {
   const [kind, rest] = split(spec, '=');
   if (rest === undefined) throw new UsageError(`Failed to parse KEYTYPE=[inline|file]:DATA in ${spec}`);
-  if (!['ed25519', 'spki', 'dummy'].includes(kind))
-    throw new UsageError(`Requested signature type '${kind}' is not implemented`);
+  signatureType(kind); // there must be such a thing
   const [place, key] = split(rest, ':');
   if (place !== 'inline' && place !== 'file') {
     throw new UsageError(`Invalid key reference ${place}, expected inline|file`);
