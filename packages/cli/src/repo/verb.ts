@@ -61,3 +61,11 @@ export function integer(text: string | undefined, option: string): number | unde
   if (!/^-?\d{1,15}$/.test(text)) throw new UsageError(`Cannot parse integer value '${text}' for --${option}`);
   return Number(text);
 }
+
+/** A yes or no of an option, in the words that ostree takes for one. */
+export function boolean(text: string | undefined, option: string): boolean | undefined {
+  if (text === undefined) return undefined;
+  if (['1', 'true', 'yes'].includes(text.toLowerCase())) return true;
+  if (['0', 'false', 'no', 'none'].includes(text.toLowerCase())) return false;
+  throw new UsageError(`Invalid boolean argument '${text}' for --${option}`);
+}

@@ -80,7 +80,8 @@ class Modification {
   }
 
   async #modified(checksum: Checksum, path: string): Promise<Checksum | null> {
-    const { header, size, content } = await readFileObject(this.#tx.repo, checksum);
+    const file = await readFileObject(this.#tx.repo, checksum);
+    const { header, size } = file;
     const wanted = this.#modifier.apply(path, header);
     if (!wanted) return null;
     const { uid, gid, mode } = wanted;
@@ -88,7 +89,7 @@ class Modification {
     const same = uid === header.uid && gid === header.gid && mode === header.mode;
     if (same && xattrs.length === header.xattrs.length) return checksum;
     const changed: FileHeader = { uid, gid, mode, symlinkTarget: header.symlinkTarget, xattrs };
-    const bytes = size <= WHOLE_BYTES ? await whole(content(), size) : content();
+    const bytes = size <= WHOLE_BYTES ? await whole(file.content(), size) : file.content();
     return (await this.#tx.writeFile(changed, bytes)).checksum;
   }
 

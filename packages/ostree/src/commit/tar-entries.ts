@@ -1,7 +1,19 @@
 import { OstreeError } from '../errors.ts';
 import type { Xattr } from '../fs/syscalls.ts';
+import { ByteReader, invalidArchive as invalid } from './byte-reader.ts';
+import { collectSparse, expand, oldGnuMap, type SparseMap, sparseMap } from './tar-sparse.ts';
 
-/** What a tar archive says about one path (POSIX ustar, pax and GNU forms). */
+/** Reads an archive from a stream, in order, holding no more than one entry's header. */
+export interface ArchiveReader {
+  /** The next entry, or null at the end. What was not read of the one before is passed over. */
+  next(): Promise<TarEntry | null>;
+  /** The content of the present entry as one piece. For small ones. */
+  content(): Promise<Buffer>;
+  /** The content of the present entry, piece by piece. */
+  stream(): AsyncGenerator<Buffer>;
+}
+
+/** What an archive says about one path (tar: POSIX ustar, pax and GNU forms; cpio). */
 export interface TarEntry {
   kind: 'file' | 'folder' | 'symlink' | 'link' | 'device';
   /** As stored: it may start with `./` or `/`, or end with a slash. */
@@ -12,7 +24,7 @@ export interface TarEntry {
   mode: number;
   uid: number;
   gid: number;
-  /** Bytes of content. */
+  /** Bytes of content. A hard link may have some, too: then it is that of all the file's names. */
   size: number;
   xattrs: Xattr[];
   /** Where the entry starts in the (uncompressed) archive. */
@@ -35,12 +47,13 @@ const KINDS: Record<string, TarEntry['kind']> = {
   '6': 'device',
 };
 
-/** Reads a tar archive from a stream, in order, holding no more than one entry's header. */
-export class TarReader {
+/** Reads a tar archive. */
+export class TarReader implements ArchiveReader {
   readonly #bytes: ByteReader;
   /** What is left of the present entry's content, and of the padding after it. */
   #rest = 0;
   #padding = 0;
+  #sparse: SparseMap | null = null;
   #global = new Map<string, Buffer>();
 
   constructor(stream: AsyncIterable<Uint8Array>) {
@@ -50,7 +63,7 @@ export class TarReader {
   /**
    * The next entry, or null at the end. What was not read of the one before is passed over.
    *
-   * @throws OstreeError `invalid` with the offset of what is no tar archive, `unsupported` for sparse files
+   * @throws OstreeError `invalid` with the offset of what is no tar archive
    */
   async next(): Promise<TarEntry | null> {
     let extended = this.#global;
@@ -83,20 +96,20 @@ export class TarReader {
       const declared = extended.get('size');
       if (declared) size = decimal(declared, 'size', offset);
       const fields = fieldsOf(block, offset, extended, longPath, longTarget);
-      let kind = KINDS[flag];
+      let kind = flag === 'S' ? 'file' : KINDS[flag];
       if (kind === 'file' && fields.path.endsWith('/')) kind = 'folder'; // before ustar there was no other way
-      if (flag === 'S' || [...extended.keys()].some((key) => key.startsWith('GNU.sparse.'))) {
-        throw new OstreeError('unsupported', `tar: ${fields.path} is stored as a sparse file`, {
-          offset,
-          hint: 'Make the archive without --sparse.',
-        });
-      }
       // Only files have content; a hard link's size is that of the file, unless a pax archive repeats the content.
       const hasContent =
         kind === 'file' || kind === undefined || (kind === 'link' && extended.size > this.#global.size);
       if (!hasContent) size = 0;
       this.#rest = size;
       this.#padding = paddingOf(size);
+      this.#sparse =
+        flag === 'S'
+          ? await oldGnuMap(this.#bytes, block, offset)
+          : kind === 'file'
+            ? await this.#paxSparse(extended, offset)
+            : null;
       if (kind === undefined) {
         // Volume labels and other notes of one program to itself: passed over, with what is said about them.
         extended = this.#global;
@@ -104,29 +117,43 @@ export class TarReader {
         longTarget = undefined;
         continue;
       }
-      return { ...fields, kind, size: kind === 'file' ? size : 0, offset };
+      const path = this.#sparse?.name ?? fields.path;
+      return { ...fields, path, kind, size: kind === 'file' ? (this.#sparse?.size ?? size) : 0, offset };
     }
   }
 
-  /** The content of the present entry as one piece. For small ones. */
+  /** A sparse file of a pax archive; format 1.0 has its map before its content. */
+  async #paxSparse(extended: ReadonlyMap<string, Buffer>, offset: number): Promise<SparseMap | null> {
+    const read = async () => {
+      if (this.#rest < BLOCK) throw invalid('a sparse file without its map', offset);
+      this.#rest -= BLOCK;
+      return (await this.#bytes.exactly(BLOCK))!;
+    };
+    return sparseMap(extended, read, offset);
+  }
+
   async content(): Promise<Buffer> {
+    if (this.#sparse) {
+      const chunks: Buffer[] = [];
+      for await (const chunk of this.stream()) chunks.push(chunk);
+      return Buffer.concat(chunks);
+    }
     const data = (await this.#bytes.exactly(this.#rest))!;
     this.#rest = 0;
     return data;
   }
 
-  /** The content of the present entry, piece by piece. */
-  async *stream(): AsyncGenerator<Buffer> {
+  stream(): AsyncGenerator<Buffer> {
+    return this.#sparse ? expand(this.#sparse, this.#stored(), this.#bytes.offset) : this.#stored();
+  }
+
+  async *#stored(): AsyncGenerator<Buffer> {
     while (this.#rest > 0) {
       const chunk = await this.#bytes.some(this.#rest);
       this.#rest -= chunk.length;
       yield chunk;
     }
   }
-}
-
-function invalid(what: string, offset: number): OstreeError {
-  return new OstreeError('invalid', `tar: ${what} at byte ${offset}`, { offset });
 }
 
 function isZero(block: Buffer): boolean {
@@ -164,13 +191,23 @@ function fieldsOf(
 
 /** GNU tar, libarchive and star all write `SCHILY.xattr.<name>`, with the value as it is. */
 const XATTR = 'SCHILY.xattr.';
+/** What libarchive writes, too: the name as in a URL, the value in base64. */
+const ENCODED_XATTR = 'LIBARCHIVE.xattr.';
 
 function xattrsOf(extended: ReadonlyMap<string, Buffer>): Xattr[] {
-  const found: Xattr[] = [];
+  const found = new Map<string, Buffer>();
   for (const [key, value] of extended) {
-    if (key.startsWith(XATTR)) found.push([Buffer.from(key.slice(XATTR.length)), value]);
+    if (key.startsWith(ENCODED_XATTR)) {
+      found.set(unescapeUrl(key.slice(ENCODED_XATTR.length)), Buffer.from(value.toString('latin1'), 'base64'));
+    }
   }
-  return found.sort((a, b) => Buffer.compare(a[0], b[0]));
+  for (const [key, value] of extended) if (key.startsWith(XATTR)) found.set(key.slice(XATTR.length), value);
+  const xattrs = [...found].filter(([name]) => name !== '' && !name.includes('\0'));
+  return xattrs.map(([name, value]): Xattr => [Buffer.from(name), value]).sort((a, b) => Buffer.compare(a[0], b[0]));
+}
+
+function unescapeUrl(text: string): string {
+  return text.replace(/%([0-9a-fA-F]{2})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
 }
 
 /** Records of `<length> <key>=<value>\n`, where the length counts itself. Values are bytes. */
@@ -190,7 +227,9 @@ function parsePax(data: Buffer, offset: number): Map<string, Buffer> {
     ) {
       throw invalid('a malformed extended header', offset);
     }
-    records.set(data.toString('utf8', space + 1, equals), data.subarray(equals + 1, end - 1));
+    const key = data.toString('utf8', space + 1, equals);
+    const value = data.subarray(equals + 1, end - 1);
+    if (!collectSparse(records, key, value)) records.set(key, value);
     at = end;
   }
   return records;
@@ -213,7 +252,7 @@ function text(bytes: Buffer, offset: number): string {
 }
 
 /** Octal digits, or a big-endian number after a byte with its highest bit set (GNU). */
-function number(block: Buffer, at: number, length: number, offset: number): number {
+export function number(block: Buffer, at: number, length: number, offset: number): number {
   if (block[at]! & 0x80) {
     let value = BigInt(block[at]! & 0x7f);
     for (let index = at + 1; index < at + length; index++) value = (value << 8n) | BigInt(block[index]!);
@@ -236,55 +275,4 @@ function decimal(bytes: Buffer, key: string, offset: number): number {
 
 function paddingOf(size: number): number {
   return (BLOCK - (size % BLOCK)) % BLOCK;
-}
-
-/** Takes exact numbers of bytes from a stream of chunks. */
-class ByteReader {
-  offset = 0;
-  readonly #chunks: AsyncIterator<Uint8Array>;
-  #chunk: Buffer = Buffer.alloc(0);
-
-  constructor(stream: AsyncIterable<Uint8Array>) {
-    this.#chunks = stream[Symbol.asyncIterator]();
-  }
-
-  async #fill(): Promise<boolean> {
-    while (this.#chunk.length === 0) {
-      const { done, value } = await this.#chunks.next();
-      if (done) return false;
-      this.#chunk = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-    }
-    return true;
-  }
-
-  #take(length: number): Buffer {
-    const taken = this.#chunk.subarray(0, length);
-    this.#chunk = this.#chunk.subarray(length);
-    this.offset += taken.length;
-    return taken;
-  }
-
-  /** At least one and at most `limit` bytes. */
-  async some(limit: number): Promise<Buffer> {
-    if (!(await this.#fill())) throw invalid('the archive ends too early', this.offset);
-    return this.#take(limit);
-  }
-
-  /** So many bytes; null at the end of the stream where that is expected. */
-  async exactly(length: number, orEnd = false): Promise<Buffer | null> {
-    if (this.#chunk.length >= length) return this.#take(length);
-    if (orEnd && !(await this.#fill())) return null;
-    const data = Buffer.allocUnsafe(length);
-    for (let at = 0; at < length; ) at += (await this.some(length - at)).copy(data, at);
-    return data;
-  }
-
-  async skip(length: number): Promise<void> {
-    for (let left = length; left > 0; ) left -= (await this.some(left)).length;
-  }
-
-  /** Reads to the end, so that whoever writes into a pipe is not cut off, and a compressed stream is checked whole. */
-  async drain(): Promise<void> {
-    while (await this.#fill()) this.#take(this.#chunk.length);
-  }
 }

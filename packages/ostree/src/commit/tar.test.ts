@@ -189,8 +189,8 @@ test('what a tree cannot hold is refused, and nothing is stored', async (t) => {
   for (const nothing of [Buffer.alloc(0), gzipSync(''), zstdCompressSync('')]) {
     await assert.rejects(store(repo, nothing), { code: 'invalid', message: /empty archive/ });
   }
-  const xz = Buffer.from('fd377a585a000000', 'hex');
-  await assert.rejects(store(repo, xz), { code: 'unsupported', message: /xz/ });
+  const xz = Buffer.from('fd377a585a000000', 'hex'); // cut short
+  await assert.rejects(store(repo, xz), { code: 'invalid', message: /too early/ });
   await assert.rejects(store(repo, Buffer.from('no tar at all'.repeat(100))), { code: 'invalid', offset: 0 });
   await assert.rejects(store(repo, gzipSync(noise(50_000)).subarray(0, 30_000)), { code: 'invalid' });
 });
