@@ -8,6 +8,8 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  renameSync,
+  rmSync,
   symlinkSync,
   truncateSync,
   utimesSync,
@@ -18,6 +20,8 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { checkout } from '../checkout/checkout.ts';
+import type { Tree } from '../formats/object-name.ts';
+import { hasClosure } from '../pull/closure.ts';
 import { readCommit, readFileObject } from '../repo/objects.ts';
 import { resolveRev } from '../repo/refs.ts';
 import { createRepo, type Repo } from '../repo/repo.ts';
@@ -103,12 +107,60 @@ test('an unchanged folder is not read again, and a changed file with its old mti
   assert.equal(await commitFolder(repo, folder, 'x'), await commitFolder(repo, folder, 'x', { statCache: false }));
 });
 
+test('whatever happens to a folder, an index of it gives the tree that reading it gives', async (t) => {
+  const { base, folder } = sample(t);
+  const repo = await createRepo(join(base, 'ours'));
+  const age = () => execFileSync('find', [folder, '-exec', 'touch', '-h', '-d', '@1000', '{}', '+']);
+  const steps: [string, () => void][] = [
+    ['nothing', () => {}],
+    ['a file deep down', () => writeFileSync(join(folder, 'usr/bin/run'), 'other')],
+    ['a new folder', () => mkdirSync(join(folder, 'usr/share/new/er'), { recursive: true })],
+    ['a file in it', () => writeFileSync(join(folder, 'usr/share/new/er/file'), 'x')],
+    ['permissions of a folder', () => chmodSync(join(folder, 'usr/share/new'), 0o700)],
+    ['a name', () => renameSync(join(folder, 'usr/share/new'), join(folder, 'usr/share/old'))],
+    ['a removal', () => rmSync(join(folder, 'usr/share/old/er'), { recursive: true })],
+    [
+      'a folder in place of a file',
+      () => {
+        rmSync(join(folder, 'usr/bin/run'));
+        mkdirSync(join(folder, 'usr/bin/run'));
+      },
+    ],
+    ['other owners', () => {}],
+  ];
+  let tree: Tree | null = null;
+  age();
+  await sleep(2100);
+  for (const [what, step] of steps) {
+    step();
+    const options = what === 'other owners' ? { owner: { uid: 7 } } : {};
+    tree = await withTransaction(repo, (tx) => writeFolder(tx, folder, { ...options, base: tree }));
+    const read = await withTransaction(repo, (tx) => writeFolder(tx, folder, { ...options, statCache: false }));
+    assert.deepEqual(tree, read, what);
+    assert.deepEqual(await hasClosure(repo, tree), [], what);
+    // What was just changed is not trusted for two seconds; every second step is made after that.
+    if (what.length % 2 === 0) await sleep(2100);
+  }
+});
+
+test('objects that the repository lost are stored again, unless a ref holds them', async (t) => {
+  const { base, folder } = sample(t);
+  const repo = await createRepo(join(base, 'ours'));
+  await sleep(2100);
+  const first = await withTransaction(repo, (tx) => writeFolder(tx, folder));
+  rmSync(join(repo.path, 'objects'), { recursive: true });
+  mkdirSync(join(repo.path, 'objects'));
+  const again = await withTransaction(repo, (tx) => writeFolder(tx, folder));
+  assert.deepEqual(again, first);
+  assert.deepEqual(await hasClosure(repo, again), []);
+});
+
 test('a damaged stat cache is ignored', async (t) => {
   const { base, folder } = sample(t);
   const repo = await createRepo(join(base, 'ours'));
   const first = await commitFolder(repo, folder, 'x');
-  const caches = join(repo.path, 'extensions/treeline/stat-cache');
-  for (const name of readdirSync(caches)) writeFileSync(join(caches, name), 'treeline-stat-cache-1\nrubbish');
+  const caches = join(repo.path, 'extensions/treeline/folders');
+  for (const name of readdirSync(caches)) writeFileSync(join(caches, name), 'treeline-folder-index-1\nrubbish');
   assert.equal(await commitFolder(repo, folder, 'x'), first);
 });
 

@@ -10,18 +10,23 @@ import { readBareObject } from '../work/bare-object.ts';
 import { pool } from '../work/pool.ts';
 import { changed, type FileToStore } from '../work/store-file.ts';
 import type { ConsumedPaths } from './consumed.ts';
+import { type FolderIndex, type FolderRecord, FolderSnapshot, knownEntries, openFolderIndex } from './folder-index.ts';
 import { linkKey, type ObjectLinks } from './hard-links.ts';
 import { type Attributes, type Modifier, type ModifierOptions, modifierOf } from './modifier.ts';
-import { openStatCache, type StatCache } from './stat-cache.ts';
 
 export interface WriteFolderOptions extends ModifierOptions {
   /** Return false to leave a path (relative, with a leading slash) and everything below it out. */
   filter?: (path: string, stats: Stats) => boolean;
   /**
    * Remember checksums by device, inode, size, mtime and ctime, so that an unchanged tree is not read again.
-   * Default true. See stat-cache.ts for when an entry is not trusted.
+   * Default true. See folder-index.ts for when an entry is not trusted.
    */
   statCache?: boolean;
+  /**
+   * A tree that is whole in this repository and cannot be deleted meanwhile: that of a commit that a ref names. When it
+   * is what the folder was the last time, its objects need not be looked for one by one.
+   */
+  base?: Tree | null;
   /**
    * Take files that are hard links to objects for these objects, without reading them, unless they are to get other
    * attributes. What was written into such a file is not seen. In a bare-user repository their owners and attributes
@@ -51,15 +56,28 @@ const BATCH_BYTES = 8 * 1024 * 1024;
  */
 export async function writeFolder(tx: Transaction, folder: string, options: WriteFolderOptions = {}): Promise<Tree> {
   const root = lstatSync(folder, { throwIfNoEntry: false });
-  if (!root) throw new OstreeError('not-found', `${folder}: no such folder`);
+  if (!root) throw new OstreeError('not-found', `${folder}: No such file or directory`);
   if (!root.isDirectory()) throw new OstreeError('invalid', `${folder}: not a folder`);
-  const cache = options.statCache === false ? null : openStatCache(tx.repo, folder);
-  const walk = new Walk(tx, options, cache);
+  const walk = new Walk(tx, folder, options);
   const tree = await walk.root(folder, root);
   await walk.finish();
-  const result = tree();
-  cache?.save();
-  return result;
+  return tree();
+}
+
+/** Walks on what it found in a folder once all of its files are stored. */
+type Finish = () => { contents: Checksum; same: boolean };
+
+/** An entry of a folder, and how it is to be stored. */
+interface Entry {
+  name: string;
+  stats: Stats;
+  attributes: Attributes;
+  /** The object that the file is a link to, to be taken as it is. */
+  linked?: Checksum;
+  /** Extended attributes to store instead of those of the file. */
+  xattrs?: readonly Xattr[];
+  /** The file itself can become the object. */
+  adopt?: boolean;
 }
 
 /** One walk over a folder: files go to workers in batches while the walk goes on. */
@@ -67,10 +85,12 @@ class Walk {
   readonly #tx: Transaction;
   readonly #options: WriteFolderOptions;
   readonly #modifier: Modifier;
-  readonly #cache: StatCache | null;
+  readonly #index: FolderIndex | null;
+  /** All that the index knows is in the repository. */
+  readonly #complete: boolean;
   readonly #xattrs: boolean;
   readonly #device: number;
-  #batch: { file: FileToStore; stats: Stats; tree: DirTree; name: string }[] = [];
+  #batch: { file: FileToStore; tree: DirTree; name: string }[] = [];
   #batchBytes = 0;
   #running = new Set<Promise<void>>();
   #failure: Error | undefined;
@@ -78,51 +98,114 @@ class Walk {
   #bytes = 0;
   readonly #metas = new Map<string, Checksum>();
 
-  constructor(tx: Transaction, options: WriteFolderOptions, cache: StatCache | null) {
+  constructor(tx: Transaction, folder: string, options: WriteFolderOptions) {
     this.#tx = tx;
     this.#options = options;
     this.#modifier = modifierOf(options, tx.repo.mode, 'tree');
-    this.#cache = cache;
     this.#xattrs = !tx.repo.ignoreXattrs && this.#modifier.xattrs;
+    this.#index = options.statCache === false ? null : openFolderIndex(tx.repo, folder, this.#xattrs);
+    this.#complete = this.#index?.root !== null && this.#index?.root === options.base?.contents;
     this.#device = lstatSync(tx.repo.path).dev;
   }
 
   async root(path: string, stats: Stats): Promise<() => Tree> {
     const attributes = this.#modifier.apply('/', stats);
     if (!attributes) throw new OstreeError('invalid', "Can't commit an empty tree");
-    return this.#folder(path, '/', attributes);
+    const finish = await this.#folder(path, '/');
+    const meta = this.#meta(path, attributes);
+    return () => {
+      const { contents } = finish();
+      this.#index?.save(contents);
+      return { contents, meta };
+    };
   }
 
-  /** Walks a folder; the function returned writes its dirtree once all files are stored. */
-  async #folder(path: string, relative: string, attributes: Attributes): Promise<() => Tree> {
-    const { filter, consumed } = this.#options;
-    consumed?.add(path, 'folder');
+  async #folder(path: string, relative: string): Promise<Finish> {
+    this.#options.consumed?.add(path, 'folder');
+    const seen = new FolderSnapshot();
+    const entries = this.#entries(path, relative, seen);
+    const record = this.#index?.find(relative);
+    const unchanged = this.#complete && record !== undefined && seen.equals(record);
+    seen.detach(unchanged ? record : undefined);
+    const known = unchanged || !record ? [] : knownEntries(record, seen);
     const tree: DirTree = { files: new Map(), dirs: new Map() };
-    const children: [string, () => Tree][] = [];
+    const children: { name: string; meta: Checksum; finish: Finish }[] = [];
+    for (const [index, entry] of entries.entries()) {
+      const { name, stats, attributes } = entry;
+      const inner = `${path === '/' ? '' : path}/${name}`;
+      if (stats.isDirectory()) {
+        const below = relative === '/' ? `/${name}` : `${relative}/${name}`;
+        const meta = unchanged
+          ? record.checksums.toString('hex', 32 * index, 32 * index + 32)
+          : (this.#stored('dirmeta', known[index]) ?? this.#meta(inner, attributes));
+        children.push({ name, meta, finish: await this.#folder(inner, below) });
+        continue;
+      }
+      const checksum = entry.linked ?? (unchanged ? '' : this.#stored('file', known[index]));
+      if (checksum === undefined) this.#store(inner, entry, tree);
+      else {
+        if (!unchanged) tree.files.set(name, checksum);
+        this.#tx.countKnown();
+        this.#progress(stats.size);
+      }
+      if (this.#batch.length >= BATCH_FILES || this.#batchBytes >= BATCH_BYTES) await this.#send();
+    }
+    return () => {
+      let same = unchanged;
+      for (const { name, meta, finish } of children) {
+        const child = finish();
+        same &&= child.same;
+        tree.dirs.set(name, { contents: child.contents, meta });
+      }
+      if (same) {
+        this.#index!.keep(relative, record!);
+        return { contents: record!.contents, same };
+      }
+      if (unchanged) fillFiles(tree, entries, record);
+      const contents = this.#tx.writeDirTree(tree);
+      this.#index?.put(relative, seen, checksumsOf(entries, tree), contents);
+      return { contents, same };
+    };
+  }
+
+  /** What an index says, if the object is there. */
+  #stored(type: 'file' | 'dirmeta', checksum: Checksum | undefined): Checksum | undefined {
+    return checksum !== undefined && (this.#complete || this.#tx.has(type, checksum)) ? checksum : undefined;
+  }
+
+  /** The entries of a folder that are to be stored, in the order of the directory. */
+  #entries(path: string, relative: string, seen: FolderSnapshot): Entry[] {
+    const { filter, consumed } = this.#options;
+    const entries: Entry[] = [];
     for (const name of readNames(path)) {
-      const inner = join(path, name);
-      const found = lstatSync(inner, { throwIfNoEntry: false });
-      if (!found) throw changed(inner);
+      const inner = `${path === '/' ? '' : path}/${name}`;
+      const stats = lstatSync(inner, { throwIfNoEntry: false });
+      if (!stats) throw changed(inner);
       const below = relative === '/' ? `/${name}` : `${relative}/${name}`;
-      if (filter && !filter(below, found)) continue;
-      if (found.isDirectory()) {
-        const wanted = this.#modifier.enter(below, found);
-        if (wanted) children.push([name, await this.#folder(inner, below, wanted)]);
-        else consumed?.add(inner, 'all');
-      } else if (found.isFile() || found.isSymbolicLink()) {
-        this.#file(inner, below, found, tree);
-        if (this.#batch.length >= BATCH_FILES || this.#batchBytes >= BATCH_BYTES) await this.#send();
+      if (filter && !filter(below, stats)) continue;
+      if (stats.isDirectory()) {
+        const attributes = this.#modifier.enter(below, stats);
+        if (!attributes) {
+          consumed?.add(inner, 'all');
+          continue;
+        }
+        entries.push({ name, stats, attributes });
+        seen.add(name, stats, attributes);
+      } else if (stats.isFile() || stats.isSymbolicLink()) {
+        consumed?.add(inner, 'file');
+        const entry = this.#fileEntry(inner, below, name, stats);
+        if (!entry) continue;
+        entries.push(entry);
+        seen.add(name, stats, entry.attributes);
+        // What a link is to be stored as is the object's, not the file's own.
+        if (entry.linked !== undefined || entry.xattrs !== undefined) seen.distrustLast();
       } else {
         throw new OstreeError('unsupported', `${inner}: Not a regular file or symlink`, {
           hint: 'OSTree stores folders, files and symlinks. Leave it out, or make it at boot (tmpfiles.d, udev).',
         });
       }
     }
-    const meta = this.#meta(path, attributes);
-    return () => {
-      for (const [name, child] of children) tree.dirs.set(name, child());
-      return { contents: this.#tx.writeDirTree(tree), meta };
-    };
+    return entries;
   }
 
   #meta(path: string, { uid, gid, mode }: Attributes): Checksum {
@@ -135,41 +218,27 @@ class Walk {
     return checksum;
   }
 
-  #file(path: string, relative: string, stats: Stats, tree: DirTree): void {
-    const name = relative.slice(relative.lastIndexOf('/') + 1);
-    this.#options.consumed?.add(path, 'file');
+  #fileEntry(path: string, relative: string, name: string, stats: Stats): Entry | null {
     const linked = this.#options.links?.get(linkKey(stats));
-    if (linked && this.#options.linksAreFinal) {
-      this.#known(tree, name, linked, stats);
-      return;
-    }
+    if (linked && this.#options.linksAreFinal) return { name, stats, attributes: stats, linked };
     const own = linked && this.#tx.repo.mode === 'bare-user' ? this.#objectAttributes(linked) : null;
     const before = own ?? stats;
     const attributes = this.#modifier.apply(relative, before);
-    if (!attributes) return;
-    const { uid, gid, mode } = attributes;
-    const same = uid === before.uid && gid === before.gid && mode === before.mode;
-    if (linked && same && this.#keepsXattrs(path, own?.xattrs)) {
-      this.#known(tree, name, linked, stats);
-      return;
-    }
-    const known = own ? undefined : this.#cache?.lookUp(stats, attributes, this.#xattrs);
-    if (known && this.#tx.has('file', known)) {
-      this.#known(tree, name, known, stats);
-      return;
-    }
-    tree.files.set(name, ''); // holds its place; replaced when its batch is back
-    const size = stats.isSymbolicLink() ? 0 : stats.size;
-    const xattrs = this.#xattrs ? (own?.xattrs ?? true) : false;
+    if (!attributes) return null;
+    const same = attributes.uid === before.uid && attributes.gid === before.gid && attributes.mode === before.mode;
+    if (linked && same && this.#keepsXattrs(path, own?.xattrs)) return { name, stats, attributes, linked };
     const adopt = this.#options.consumed !== undefined && stats.isFile() && this.#canAdopt(stats, same, linked);
-    this.#batch.push({ file: { path, uid, gid, mode, size, xattrs, ...(adopt ? { adopt } : {}) }, stats, tree, name });
-    this.#batchBytes += size;
+    const xattrs = own && this.#xattrs ? { xattrs: own.xattrs } : {};
+    return { name, stats, attributes, ...xattrs, ...(adopt ? { adopt } : {}) };
   }
 
-  #known(tree: DirTree, name: string, checksum: Checksum, stats: Stats): void {
-    tree.files.set(name, checksum);
-    this.#tx.countKnown();
-    this.#progress(stats.size);
+  #store(path: string, { name, stats, attributes, xattrs, adopt }: Entry, tree: DirTree): void {
+    const { uid, gid, mode } = attributes;
+    const size = stats.isSymbolicLink() ? 0 : stats.size;
+    tree.files.set(name, ''); // holds its place; replaced when its batch is back
+    const file = { path, uid, gid, mode, size, xattrs: xattrs ?? this.#xattrs, ...(adopt ? { adopt } : {}) };
+    this.#batch.push({ file, tree, name });
+    this.#batchBytes += size;
   }
 
   /** A file of a bare-user checkout has other attributes than the object that it is a link to. */
@@ -196,14 +265,11 @@ class Walk {
     if (batch.length === 0) return;
     this.#batch = [];
     this.#batchBytes = 0;
-    const started = Date.now();
     const work = this.#tx.storeFiles(batch.map(({ file }) => file)).then(
       (stored) => {
         for (const [index, { checksum }] of stored.entries()) {
-          const { file, stats, tree, name } = batch[index]!;
+          const { file, tree, name } = batch[index]!;
           tree.files.set(name, checksum);
-          // What a link is to be committed as is the object's, not the file's own.
-          if (typeof file.xattrs === 'boolean') this.#cache?.remember(stats, file, this.#xattrs, checksum, started);
           this.#progress(file.size);
         }
       },
@@ -229,6 +295,21 @@ class Walk {
     this.#bytes += bytes;
     this.#options.onProgress?.({ files: this.#files, bytes: this.#bytes });
   }
+}
+
+/** Takes the files of a folder of which only folders below it changed from its record. */
+function fillFiles(tree: DirTree, entries: Entry[], { checksums }: FolderRecord): void {
+  for (const [index, { name, stats }] of entries.entries()) {
+    if (!stats.isDirectory()) tree.files.set(name, checksums.toString('hex', 32 * index, 32 * index + 32));
+  }
+}
+
+function checksumsOf(entries: Entry[], tree: DirTree): Buffer {
+  const checksums = Buffer.allocUnsafe(32 * entries.length);
+  for (const [index, { name }] of entries.entries()) {
+    checksums.write(tree.files.get(name) ?? tree.dirs.get(name)!.meta, 32 * index, 'hex');
+  }
+  return checksums;
 }
 
 /** The names in a folder. Throws `unsupported` for one that no dirtree can hold. */
