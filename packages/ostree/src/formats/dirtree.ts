@@ -46,7 +46,10 @@ export function decodeDirTree(data: Uint8Array, object: string): DirTree {
     const reason =
       badName(name) ?? (previous !== undefined && compareNames(previous, name) >= 0 ? 'out of order' : null);
     previous = name;
-    if (reason) throw new OstreeError('corrupt', `${object}: entry ${JSON.stringify(name)}: ${reason}`, { object });
+    if (!reason) return;
+    // libostree's words for what somebody who means harm would try first.
+    const message = name.includes('/') ? `Invalid / in filename ${name}` : `entry ${JSON.stringify(name)}: ${reason}`;
+    throw new OstreeError('corrupt', `${object}: ${message}`, { object });
   };
   for (const [name, checksum] of files) {
     check(name);

@@ -37,6 +37,22 @@ export function checksumToBytes(checksum: Checksum): Buffer {
   return Buffer.from(checksum, 'hex');
 }
 
+/**
+ * The error, in libostree's words, for bytes that are not the object that they are said to be.
+ *
+ * @param object how it is named where it was found, if not by its type
+ */
+export function corruptedObject(
+  type: ObjectType,
+  checksum: Checksum,
+  actual: Checksum,
+  object = `${checksum}.${type}`,
+  offset = 0,
+): OstreeError {
+  const message = `${object}: Corrupted ${type} object; checksum expected='${checksum}' actual='${actual}'`;
+  return new OstreeError('corrupt', message, { object, offset });
+}
+
 /** `<2 hex>/<62 hex>.<extension>`: where an object lies below `objects/`. */
 export function loosePath(checksum: Checksum, extension: string): string {
   return `${checksum.slice(0, 2)}/${checksum.slice(2)}.${extension}`;

@@ -123,5 +123,6 @@ export class Body implements AsyncIterable<Buffer> {
 }
 
 export function tooLong(what: string, length: number, limit: number): OstreeError {
-  return new OstreeError('corrupt', `${what}: ${length} bytes, where at most ${limit} make sense`, { offset: limit });
+  const message = `${what}: ${length} bytes exceeded maximum: at most ${limit} make sense`;
+  return new OstreeError('corrupt', message, { offset: limit });
 }

@@ -1,6 +1,5 @@
 import { lstatSync } from 'node:fs';
-import { OstreeError } from '../errors.ts';
-import type { Checksum } from '../formats/object-name.ts';
+import { type Checksum, corruptedObject } from '../formats/object-name.ts';
 import { hasObject, objectPath, readFileObject } from '../repo/objects.ts';
 import type { Repo } from '../repo/repo.ts';
 import type { Transaction } from '../repo/transaction.ts';
@@ -126,23 +125,23 @@ class Copier {
         this.copied.bytes += size;
         if (!this.#linksContent) this.copied.written += size;
       } else this.copied.metadata++;
-      this.#meter.bytes += deferred ? await this.#storeLarge(checksum, path, size) : written;
+      this.#meter.bytes += deferred ? await storeLargeObject(this.#tx, this.#src, { checksum, path, size }) : written;
       this.#meter.objects++;
       this.#meter.tell();
     }
   }
+}
 
-  /** A large file of a bare repository on its way into an archive: every core compresses it. */
-  async #storeLarge(checksum: Checksum, path: string, size: number): Promise<number> {
-    const { header } = await readFileObject(this.#src, checksum);
-    const [stored] = await this.#tx.storeFiles([{ ...header, path, size }]);
-    if (stored?.checksum === checksum) return stored.written;
-    const object = `${checksum}.file`;
-    throw new OstreeError('corrupt', `${object}: its content has the checksum ${stored?.checksum}`, {
-      object,
-      offset: 0,
-    });
-  }
+/** Stores a large file of a bare repository that is on its way into an archive: every core compresses it. */
+export async function storeLargeObject(
+  tx: Transaction,
+  src: Repo,
+  { checksum, path, size }: { checksum: Checksum; path: string; size: number },
+): Promise<number> {
+  const { header } = await readFileObject(src, checksum);
+  const [stored] = await tx.storeFiles([{ ...header, path, size }]);
+  if (stored?.checksum === checksum) return stored.written;
+  throw corruptedObject('file', checksum, stored!.checksum);
 }
 
 function objectsOf(repo: Repo): string {

@@ -124,7 +124,7 @@ async function readLocal(path: string, limit: number): Promise<Buffer | null> {
     try {
       const { size } = await handle.stat();
       if (size <= limit) return await handle.readFile();
-      throw new OstreeError('corrupt', `${path}: ${size} bytes, which exceeded maximum of ${limit}`, { offset: limit });
+      throw new OstreeError('corrupt', `${path} exceeded maximum size of ${limit} bytes: ${size}`, { offset: limit });
     } finally {
       await handle.close();
     }

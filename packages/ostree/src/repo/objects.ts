@@ -9,7 +9,7 @@ import { type DirMeta, decodeDirMeta } from '../formats/dirmeta.ts';
 import { type DirTree, decodeDirTree } from '../formats/dirtree.ts';
 import { decodeFilezHeader, type FileHeader, filezHeaderLength } from '../formats/file.ts';
 import { S_IFLNK } from '../formats/mode.ts';
-import { assertChecksum, type Checksum, loosePath, type ObjectType } from '../formats/object-name.ts';
+import { assertChecksum, type Checksum, corruptedObject, loosePath, type ObjectType } from '../formats/object-name.ts';
 import { decode } from '../gvariant/decode.ts';
 import { readBareObject } from '../work/bare-object.ts';
 import { inflatedContent } from './inflated-content.ts';
@@ -66,13 +66,7 @@ async function readObjectFile(path: string, object: string, repo: Repo): Promise
 /** Throws `corrupt` unless these bytes have this SHA-256. */
 export function assertHash(data: Uint8Array, checksum: Checksum, type: ObjectType): void {
   const actual = hash('sha256', data);
-  if (actual !== checksum) {
-    const object = `${checksum}.${type}`;
-    throw new OstreeError('corrupt', `${object}: its ${data.length} bytes have the checksum ${actual}`, {
-      object,
-      offset: 0,
-    });
-  }
+  if (actual !== checksum) throw corruptedObject(type, checksum, actual);
 }
 
 export async function readCommit(repo: Repo, checksum: Checksum): Promise<Commit> {

@@ -8,7 +8,7 @@ import { createInflateRaw } from 'node:zlib';
 import { OstreeError } from '../errors.ts';
 import { decodeFilezHeader, encodeFileHeader, type FilezHeader, filezHeaderLength } from '../formats/file.ts';
 import { S_IFLNK, S_IFMT } from '../formats/mode.ts';
-import type { Checksum } from '../formats/object-name.ts';
+import { type Checksum, corruptedObject } from '../formats/object-name.ts';
 import { assertStorable, finishBareFile } from './bare-object.ts';
 import { inflateRaw } from './deflate.ts';
 import { isStored, type ObjectTarget, type StoredObject, stageBuffer } from './store-file.ts';
@@ -37,7 +37,7 @@ export function verifyFilez(checksum: Checksum, data: Uint8Array): { head: Filez
   const head = decodeFilezHeader(data, object);
   const content = inflateBody(head, data.subarray(head.bodyOffset), object);
   const actual = createHash('sha256').update(encodeFileHeader(head.header)).update(content).digest('hex');
-  if (actual !== checksum) throw wrongContent(object, head.bodyOffset, actual);
+  if (actual !== checksum) throw corruptedObject('file', checksum, actual, object, head.bodyOffset);
   return { head, content };
 }
 
@@ -125,7 +125,7 @@ export async function verifyFilezFile(
     }
   }
   const actual = hash.digest('hex');
-  if (actual !== checksum) throw wrongContent(object, head.bodyOffset, actual);
+  if (actual !== checksum) throw corruptedObject('file', checksum, actual, object, head.bodyOffset);
   return { head, bytes };
 }
 
@@ -149,13 +149,6 @@ function unlinkIfThere(path: string): void {
   } catch {
     // it was never made
   }
-}
-
-function wrongContent(object: string, offset: number, actual: string): OstreeError {
-  return new OstreeError('corrupt', `${object}: its content from byte ${offset} has the checksum ${actual}`, {
-    object,
-    offset,
-  });
 }
 
 function wrongLength(object: string, offset: number, expected: number, found?: number): OstreeError {

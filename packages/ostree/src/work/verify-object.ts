@@ -2,7 +2,7 @@ import { createHash, hash } from 'node:crypto';
 import { createReadStream, lstatSync, readFileSync } from 'node:fs';
 import { OstreeError, systemCode } from '../errors.ts';
 import { encodeFileHeader } from '../formats/file.ts';
-import type { Checksum, ObjectType } from '../formats/object-name.ts';
+import { type Checksum, corruptedObject, type ObjectType } from '../formats/object-name.ts';
 import type { ObjectFormat } from '../repo/repo.ts';
 import { readBareObject } from './bare-object.ts';
 import { verifyFilez, verifyFilezFile } from './import-object.ts';
@@ -49,8 +49,7 @@ async function verify(format: ObjectFormat, { type, checksum, path }: ObjectToVe
     return;
   } else actual = await hashBare(format, path, `${checksum}.file`);
   if (actual === checksum) return;
-  const object = `${checksum}.${type}`;
-  throw new OstreeError('corrupt', `${object}: its bytes have the checksum ${actual}`, { object, offset: 0 });
+  throw corruptedObject(type, checksum, actual);
 }
 
 async function hashBare(format: ObjectFormat, path: string, object: string): Promise<Checksum> {
