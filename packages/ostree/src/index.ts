@@ -87,6 +87,7 @@ export { parseValue } from './gvariant/parse.ts';
 export { printValue } from './gvariant/print.ts';
 export type { Cookie } from './http/cookies.ts';
 export { type ClosureOptions, hasClosure, type Missing } from './pull/closure.ts';
+export { type FetchRemoteSummaryOptions, fetchRemoteSummary, summaryRefs } from './pull/configured-summary.ts';
 export { addCookie, deleteCookie, listCookies } from './pull/cookie-jar.ts';
 export { type CopyClosureOptions, copyClosure } from './pull/copy.ts';
 export type { HttpOptions, TlsOptions } from './pull/http.ts';

@@ -30,10 +30,19 @@ export async function formatCommitSignatures(repo: Repo, commit: string, trust: 
 }
 
 /** Signatures as `ostree show` lists them. */
-export function formatSignatures(signatures: readonly GpgSignature[]): string {
+function formatSignatures(signatures: readonly GpgSignature[]): string {
+  return `Found ${countAndList(signatures)}`;
+}
+
+/** Signatures as `ostree remote summary` lists them when they were demanded. */
+export function formatGpgVerification(signatures: readonly GpgSignature[]): string {
+  return `GPG: Verification enabled, found ${countAndList(signatures)}`;
+}
+
+function countAndList(signatures: readonly GpgSignature[]): string {
   const count = signatures.length;
   const blocks = signatures.map((signature) => `\n${formatGpgSignature(signature, '  ')}`);
-  return `Found ${count} signature${count === 1 ? '' : 's'}:\n${blocks.join('')}`;
+  return `${count} signature${count === 1 ? '' : 's'}:\n${blocks.join('')}`;
 }
 
 /** A key as `ostree remote gpg-list-keys` prints it. */

@@ -105,6 +105,14 @@ export const verbs: Record<string, VerbEntry | VerbGroup> = {
         summary: 'Show remote GPG keys',
         load: async () => (await import('./verbs/remote-gpg.ts')).remoteGpgListKeys,
       },
+      refs: {
+        summary: 'List remote refs',
+        load: async () => (await import('./verbs/remote-summary.ts')).remoteRefs,
+      },
+      summary: {
+        summary: 'Show remote summary',
+        load: async () => (await import('./verbs/remote-summary.ts')).remoteSummary,
+      },
     },
   },
   reset: {
