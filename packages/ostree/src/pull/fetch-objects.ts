@@ -1,13 +1,15 @@
 import { writeFileSync } from 'node:fs';
-import { OstreeError } from '../errors.ts';
 import type { DirTree } from '../formats/dirtree.ts';
 import { type Checksum, loosePath, type Tree } from '../formats/object-name.ts';
-import { hasObject, MAX_METADATA_BYTES } from '../repo/objects.ts';
+import { hasObject, MAX_METADATA_BYTES, readFileObject } from '../repo/objects.ts';
+import type { Repo } from '../repo/repo.ts';
 import type { Transaction } from '../repo/transaction.ts';
 import type { StoredObject } from '../work/store-file.ts';
 import { assertBareUserOnlyMode } from './bare-user-only.ts';
-import { ACCESS_HINT, type HttpSource, MAX_REQUESTS } from './http.ts';
+import type { HttpSource } from './http.ts';
 import { KnownFolders, readDirTreeSync } from './known-trees.ts';
+import { type CachedFile, LocalCaches } from './local-caches.ts';
+import { missing } from './missing-object.ts';
 import type { ProgressMeter } from './progress.ts';
 import { receiveFile } from './receive-file.ts';
 import { type Place, placeBelow, rootPlace, type Subpaths } from './subpaths.ts';
@@ -29,6 +31,8 @@ export interface FetchOptions {
   bareUserOnlyFiles?: boolean | undefined;
   /** Into an archive repository, store small files as they come, unhashed. */
   trusted?: boolean | undefined;
+  /** Where objects are looked for before they are fetched. */
+  caches?: readonly Repo[] | undefined;
 }
 
 type Job = FolderJob | { type: 'dirmeta' | 'file'; checksum: Checksum };
@@ -53,17 +57,24 @@ const SLICE_MS = 5;
 export class ObjectFetcher {
   metadataFetched = 0;
   contentFetched = 0;
+  metadataFromCaches = 0;
+  contentFromCaches = 0;
   bytesUnpacked = 0;
   readonly #tx: Transaction;
   readonly #source: HttpSource;
   readonly #meter: ProgressMeter;
   readonly #options: FetchOptions;
+  readonly #caches: LocalCaches;
   readonly #folders: Job[] = [];
   readonly #files: Job[] = [];
   readonly #seen = new Set<string>();
   #requests = 0;
   #batch: { checksum: Checksum; data: Buffer }[] = [];
   #batchBytes = 0;
+  #cached: CachedFile[] = [];
+  #cachedBytes = 0;
+  /** Not as good in the caches as they looked. */
+  readonly #notCached = new Set<Checksum>();
   #storing = 0;
   #pendingBytes = 0;
   #unflushed = 0;
@@ -80,6 +91,7 @@ export class ObjectFetcher {
     this.#source = source;
     this.#meter = meter;
     this.#options = options;
+    this.#caches = new LocalCaches(tx, options.caches ?? []);
   }
 
   /** @param known root dirtrees of complete local commits */
@@ -145,11 +157,11 @@ export class ObjectFetcher {
   /** Starts what can be started; called whenever something has ended. */
   #pump(): void {
     const until = Date.now() + SLICE_MS;
-    while (!this.#failure && !this.#gate && !this.#yielding && this.#requests < MAX_REQUESTS) {
+    while (!this.#failure && !this.#gate && !this.#yielding && this.#requests < this.#source.maxRequests) {
       const job = this.#next();
       if (!job) break;
       try {
-        if (job.type === 'dirtree' && this.#expandLocal(job)) {
+        if ((job.type === 'dirtree' && this.#expandLocal(job)) || this.#takeCached(job)) {
           if (Date.now() > until) this.#yield();
           continue;
         }
@@ -168,7 +180,10 @@ export class ObjectFetcher {
       );
     }
     if (this.#gate || this.#yielding) return;
-    if (this.#requests === 0 && !this.#failure) this.#send();
+    if (this.#requests === 0 && !this.#failure) {
+      this.#send();
+      this.#sendCached();
+    }
     const waiting = this.#failure ? 0 : this.#folders.length + this.#files.length;
     if (this.#requests === 0 && this.#storing === 0 && waiting === 0) this.#settle?.();
   }
@@ -190,6 +205,50 @@ export class ObjectFetcher {
     }
     this.#expand(tree, job);
     return true;
+  }
+
+  /** Takes an object from the caches, if they have it. */
+  #takeCached(job: Job): boolean {
+    if (this.#caches.none) return false;
+    if (job.type === 'file') {
+      const file = this.#notCached.has(job.checksum) ? null : this.#caches.findFile(job.checksum);
+      if (!file) return false;
+      this.#cached.push(file);
+      this.#cachedBytes += file.size;
+      this.#pendingBytes += file.size;
+      if (this.#cached.length >= BATCH_FILES || this.#cachedBytes >= BATCH_BYTES) this.#sendCached();
+      return true;
+    }
+    const value = this.#caches.takeMetadata(job.type, job.checksum);
+    if (!value) return false;
+    this.metadataFromCaches++;
+    this.#tick();
+    if (job.type === 'dirtree') this.#expand(value as DirTree, job);
+    return true;
+  }
+
+  #sendCached(): void {
+    const batch = this.#cached;
+    const bytes = this.#cachedBytes;
+    if (batch.length === 0 || this.#gate) return;
+    this.#cached = [];
+    this.#cachedBytes = 0;
+    this.#storeLater(bytes, async () => {
+      const { bareUserOnlyFiles } = this.#options;
+      if (bareUserOnlyFiles) {
+        for (const { cache, checksum } of batch) {
+          assertBareUserOnlyMode((await readFileObject(cache, checksum)).header, checksum);
+        }
+      }
+      const { unpacked, refused } = await this.#caches.takeFiles(batch);
+      this.bytesUnpacked += unpacked;
+      this.contentFromCaches += batch.length - refused.length;
+      for (let index = refused.length; index < batch.length; index++) this.#tick();
+      for (const checksum of refused) {
+        this.#notCached.add(checksum);
+        this.#files.push({ type: 'file', checksum });
+      }
+    });
   }
 
   async #fetchMetadata(job: Job): Promise<void> {
@@ -235,20 +294,14 @@ export class ObjectFetcher {
     if (batch.length === 0 || this.#gate) return;
     this.#batch = [];
     this.#batchBytes = 0;
-    this.#store(bytes, async () => {
+    this.#storeLater(bytes, async () => {
       const stored = this.#options.trusted
         ? await this.#storeTrusted(batch)
         : await this.#tx.importFilez(compact(batch, bytes));
       for (const { size } of stored) this.bytesUnpacked += size;
       this.contentFetched += batch.length;
       for (let index = 0; index < batch.length; index++) this.#tick();
-    }).then(
-      () => this.#pump(),
-      (error: unknown) => {
-        this.#fail(error);
-        this.#pump();
-      },
-    );
+    });
   }
 
   #storeTrusted(batch: { checksum: Checksum; data: Buffer }[]): Promise<StoredObject[]> {
@@ -259,6 +312,16 @@ export class ObjectFetcher {
     });
     const { mode, ignoreXattrs } = this.#tx.repo;
     return this.#tx.copyObjects(objects, { from: { mode, ignoreXattrs }, link: true, verify: false });
+  }
+
+  #storeLater(bytes: number, work: () => Promise<void>): void {
+    this.#store(bytes, work).then(
+      () => this.#pump(),
+      (error: unknown) => {
+        this.#fail(error);
+        this.#pump();
+      },
+    );
   }
 
   async #store<T>(bytes: number, work: () => Promise<T>): Promise<T> {
@@ -343,29 +406,5 @@ function compact(
     view.set(data);
     at += data.length;
     return { checksum, data: view };
-  });
-}
-
-/** The error for an object that a remote should have and has not. */
-export function missing(
-  source: HttpSource,
-  checksum: Checksum,
-  extension: 'commit' | 'dirtree' | 'dirmeta' | 'filez',
-): OstreeError {
-  const object = `${checksum}.${extension}`;
-  const forbidden = source.forbidden(`objects/${loosePath(checksum, extension)}`);
-  if (forbidden !== undefined) {
-    return new OstreeError(
-      'network',
-      `${source.base}: asked for the object ${object}, the server answered ${forbidden}`,
-      {
-        object,
-        hint: ACCESS_HINT,
-      },
-    );
-  }
-  return new OstreeError('not-found', `${source.base}: has no object ${object}`, {
-    object,
-    hint: 'The remote is incomplete, or was pruned while it was being pulled from: pull again.',
   });
 }

@@ -68,6 +68,8 @@ interface Mirror {
 export class HttpSource {
   /** The first place of the repository, without credentials: what errors call it. */
   readonly base: URL;
+  /** Requests that may be under way at the same time; more would wait. */
+  readonly maxRequests: number;
   readonly #options: HttpOptions;
   readonly #client: HttpClient;
   readonly #meta: Mirror[];
@@ -92,10 +94,11 @@ export class HttpSource {
     this.base = this.#meta[0]!.url;
     this.#options = options;
     this.#headers = headerLines({ 'User-Agent': options.userAgent ?? 'treeline', Accept: '*/*' }, options.headers);
+    this.maxRequests = options.maxRequests ?? MAX_REQUESTS;
     this.#client = new HttpClient(this.base.host, {
       tls: options.tls,
       proxy: options.proxy,
-      maxConnections: options.maxRequests ?? MAX_REQUESTS,
+      maxConnections: this.maxRequests,
       stallSeconds: options.stallSeconds ?? STALL_SECONDS,
       bytesPerSecond: options.lowSpeedBytes ?? LOW_SPEED_BYTES,
     });

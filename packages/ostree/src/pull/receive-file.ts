@@ -1,7 +1,7 @@
-import { statfsSync } from 'node:fs';
 import { OstreeError } from '../errors.ts';
 import { decodeFilezHeader, type FileHeader, MAX_HEADER_BYTES } from '../formats/file.ts';
 import { type Checksum, loosePath } from '../formats/object-name.ts';
+import { assertFreeSpace } from '../repo/free-space.ts';
 import type { Transaction } from '../repo/transaction.ts';
 import type { StoredObject } from '../work/store-file.ts';
 import { type HttpSource, networkError, type Reply, readBody, strongValidator, TransientError } from './http.ts';
@@ -20,8 +20,6 @@ const IN_MEMORY_BYTES = MAX_HEADER_BYTES + 64 * 1024;
 const INFLATE_IN_MEMORY_BYTES = 32 * 1024 * 1024;
 const WRITE_BYTES = 1024 * 1024;
 const SPACE_EVERY_BYTES = 64 * 1024 * 1024;
-/** Left for everybody else on the file system. */
-const SPARE_BYTES = 32 * 1024 * 1024;
 
 /** What came: bytes to be checked and stored with others, or null when it has been stored already. */
 export type ReceivedFile = { data: Buffer } | { stored: StoredObject };
@@ -198,7 +196,7 @@ class Spool {
       if (target.size >= spaceAt) {
         spaceAt = target.size + SPACE_EVERY_BYTES;
         const rest = Number.isNaN(announced) ? held : Math.max(held, announced - target.size);
-        assertSpace(this.#tx.repo.path, Math.min(rest, this.#limit), this.#object);
+        assertFreeSpace(this.#tx.repo, Math.min(rest, this.#limit));
       }
       const data = Buffer.concat(chunks, held);
       chunks = [];
@@ -287,14 +285,4 @@ function systemError(error: unknown, reply: Reply): OstreeError {
     return new OstreeError('io', `cannot store what ${reply.what} sends: ${code}`, { cause: error });
   }
   return networkError(reply.what, error);
-}
-
-function assertSpace(path: string, needed: number, object: string): void {
-  const { bavail, bsize } = statfsSync(path);
-  const free = bavail * bsize;
-  if (free >= needed + SPARE_BYTES) return;
-  throw new OstreeError('io', `${object}: ${needed} bytes are to come, but ${path} has ${free} free`, {
-    object,
-    hint: 'Make room, for example by pruning old commits, and pull again: what was fetched is kept.',
-  });
 }

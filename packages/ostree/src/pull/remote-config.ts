@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OstreeError, systemCode } from '../errors.ts';
+import { unescapeKeyFileString } from '../formats/keyfile.ts';
 import { readCookies } from '../http/cookies.ts';
 import type { TlsOptions } from '../http/dial.ts';
 import { proxyFor } from '../http/proxy.ts';
-import { unescapeKeyFileString } from '../formats/keyfile.ts';
 import { readRemote } from '../repo/remotes.ts';
 import type { Repo } from '../repo/repo.ts';
 import type { HttpOptions } from './http.ts';

@@ -232,9 +232,9 @@ class TransferRun {
   }
 
   async #fetch(tx: Transaction, fill: (fetcher: ObjectFetcher) => void): Promise<void> {
-    const { meter, subpaths, bareUserOnlyFiles, trusted } = this.#plan;
+    const { meter, subpaths, bareUserOnlyFiles, trusted, caches } = this.#plan;
     const partials = await tidyPartials(this.#repo);
-    const options = { partials, subpaths, bareUserOnlyFiles, trusted };
+    const options = { partials, subpaths, bareUserOnlyFiles, trusted, caches };
     const fetcher = new ObjectFetcher(tx, this.#remote.source!, meter, options);
     fill(fetcher);
     try {
@@ -246,6 +246,8 @@ class TransferRun {
     } finally {
       this.stats.metadataFetched += fetcher.metadataFetched;
       this.stats.contentFetched += fetcher.contentFetched;
+      this.stats.metadataFromCaches += fetcher.metadataFromCaches;
+      this.stats.contentFromCaches += fetcher.contentFromCaches;
       this.stats.bytesUnpacked += fetcher.bytesUnpacked;
       this.stats.contentWritten += fetcher.bytesUnpacked;
     }
