@@ -104,8 +104,7 @@ export class Origin {
     const text = `${method} ${target} HTTP/1.1\r\nHost: ${this.#url.host}\r\n${proxy}${headers}\r\n`;
     const exchange = new Exchange(method, text, what, (one) => this.#ended(one));
     this.#watch.add(exchange);
-    if (this.#closed) exchange.fail(this.#closed);
-    else this.#assign(exchange);
+    this.#assign(exchange);
     return exchange;
   }
 
@@ -118,6 +117,11 @@ export class Origin {
   }
 
   #assign(exchange: Exchange): void {
+    // Also for one that is tried again: the connection that it was on may have been closed with all others.
+    if (this.#closed) {
+      exchange.fail(this.#closed);
+      return;
+    }
     for (let idle = this.#idle.pop(); idle; idle = this.#idle.pop()) {
       if (!idle.usable) continue;
       idle.start(exchange);
