@@ -3,7 +3,7 @@ import { buffer } from 'node:stream/consumers';
 import { globalKeyring, importGpgKeys, OstreeError, type Repo, remoteKeyring } from '@treeline/ostree';
 import { formatGpgKey } from './gpg-text.ts';
 import { type OptionSpec, type Parsed, UsageError } from './options.ts';
-import { required, say } from './verb.ts';
+import { say } from './verb.ts';
 
 /** Options of `remote gpg-import`. */
 export const gpgImportOptions: Record<string, OptionSpec> = {
@@ -19,10 +19,11 @@ export const gpgImportOptions: Record<string, OptionSpec> = {
 
 /** `remote gpg-import NAME [KEY-ID…]`. @param at index of NAME among the positional arguments */
 export async function gpgImport(repo: Repo, parsed: Parsed, at: number, signal?: AbortSignal): Promise<void> {
-  const name = required(parsed, at, 'NAME must be specified');
+  const name = parsed.positionals[at];
+  if (name === undefined) throw new UsageError('NAME must be specified', { showHelp: true });
   const files = parsed.list('keyring');
   if (parsed.flag('stdin') && files.length > 0) {
-    throw new UsageError('--keyring and --stdin are mutually exclusive');
+    throw new UsageError('--keyring and --stdin are mutually exclusive', { showHelp: true });
   }
   const keyIds = parsed.positionals.slice(at + 1);
   const source = parsed.flag('stdin')

@@ -1,6 +1,7 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { OstreeError, systemCode } from '../errors.ts';
+import { unescapeKeyFileString } from '../formats/keyfile.ts';
 import { compareNames } from '../formats/object-name.ts';
 import { type RemoteConfig, readRemote } from '../repo/remotes.ts';
 import { openRepo, type Repo } from '../repo/repo.ts';
@@ -103,7 +104,7 @@ async function listKeys(ring: Uint8Array): Promise<readonly GpgKey[]> {
 export async function remoteKeyring(repo: Repo, remote: string, o: { global?: boolean } = {}): Promise<GpgKeyring> {
   const config = await readRemote(repo, remote);
   const own = await ownKeyring(repo, config);
-  const files = await keyPathFiles(config.keys.get('gpgkeypath') ?? '');
+  const files = await keyPathFiles(unescapeKeyFileString(config.keys.get('gpgkeypath') ?? ''));
   const global = own === null && o.global !== false ? await globalKeyrings() : [];
   return gpgKeyring(own ? [own] : global, files);
 }

@@ -1,5 +1,6 @@
 import { OstreeError } from '../errors.ts';
 import { type Metadata, metadataValue } from '../formats/commit.ts';
+import { unescapeKeyFileString } from '../formats/keyfile.ts';
 import { decode } from '../gvariant/decode.ts';
 import { readRemote } from '../repo/remotes.ts';
 import type { Repo } from '../repo/repo.ts';
@@ -60,6 +61,12 @@ export async function remoteVerification(
   return gpg || sign ? { what, remote, gpg, sign } : null;
 }
 
+/** A string as GLib reads it from a key file. */
+function text(keys: ReadonlyMap<string, string>, key: string): string | undefined {
+  const value = keys.get(key);
+  return value === undefined ? undefined : unescapeKeyFileString(value);
+}
+
 /** A boolean as GLib reads it from a key file. */
 function truth(keys: ReadonlyMap<string, string>, key: string): boolean | undefined {
   const value = keys.get(key);
@@ -85,8 +92,8 @@ async function verifiersOf(keys: ReadonlyMap<string, string>, key: string): Prom
 /** The keys of one type that a remote's configuration has. */
 async function verifierOf(keys: ReadonlyMap<string, string>, name: string, required: boolean): Promise<Verifier> {
   const type = signatureType(name);
-  const inline = keys.get(`verification-${name}-key`);
-  const file = keys.get(`verification-${name}-file`);
+  const inline = text(keys, `verification-${name}-key`);
+  const file = text(keys, `verification-${name}-file`);
   if (inline === undefined && file === undefined) {
     if (required) throw new OstreeError('signature', `No keys found for required signapi type ${name}`);
     // What the system trusts is looked at only when there is a signature of this type.

@@ -1,7 +1,7 @@
 import { anyKeyring, deleteSignatures, gpgSigner, isIssuedBy, type Repo, signCommit } from '@treeline/ostree';
 import { UsageError } from '../options.ts';
 import { signingOptions } from '../signing-options.ts';
-import { commitOf, openNamedRepo, type RepoVerb, required, say } from '../verb.ts';
+import { commitOf, openNamedRepo, type RepoVerb, say } from '../verb.ts';
 
 export const gpgSign: RepoVerb = {
   usage: 'COMMIT KEY-ID…',
@@ -10,9 +10,12 @@ export const gpgSign: RepoVerb = {
     'gpg-homedir': signingOptions['gpg-homedir']!,
   },
   async run(parsed, signal) {
-    const rev = required(parsed, 0, 'Need a COMMIT to sign');
+    const rev = parsed.positionals[0];
+    if (rev === undefined) throw new UsageError('Need a COMMIT to sign', { showHelp: true });
     const keyIds = parsed.positionals.slice(1);
-    if (keyIds.length === 0) throw new UsageError('Need at least one GPG KEY-ID to sign with');
+    if (keyIds.length === 0) {
+      throw new UsageError('Need at least one GPG KEY-ID to sign with', { showHelp: true });
+    }
     const repo = await openNamedRepo(parsed);
     const commit = await commitOf(repo, rev);
     const homedir = parsed.text('gpg-homedir');

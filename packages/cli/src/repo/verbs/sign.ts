@@ -12,7 +12,7 @@ import {
 } from '@treeline/ostree';
 import { type Parsed, UsageError } from '../options.ts';
 import { keySigners, signingOptions } from '../signing-options.ts';
-import { commitOf, openNamedRepo, type RepoVerb, required, say } from '../verb.ts';
+import { commitOf, openNamedRepo, type RepoVerb, say } from '../verb.ts';
 
 export const sign: RepoVerb = {
   usage: 'COMMIT KEY-ID…',
@@ -29,11 +29,12 @@ export const sign: RepoVerb = {
     },
   },
   async run(parsed, signal) {
-    const rev = required(parsed, 0, 'Need a COMMIT to sign or verify');
+    const rev = parsed.positionals[0];
+    if (rev === undefined) throw new UsageError('Need a COMMIT to sign or verify', { showHelp: true });
     const keys = parsed.positionals.slice(1);
     const file = parsed.text('keys-file');
     if (!parsed.flag('verify') && file === undefined && keys.length === 0 && parsed.list('sign-command').length === 0) {
-      throw new UsageError('Need at least one KEY-ID to sign with');
+      throw new UsageError('Need at least one KEY-ID to sign with', { showHelp: true });
     }
     const repo = await openNamedRepo(parsed);
     const commit = await commitOf(repo, rev);
