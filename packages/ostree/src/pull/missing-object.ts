@@ -20,7 +20,7 @@ export function missing(
       },
     );
   }
-  return new OstreeError('not-found', `${source.base}: has no object ${object}`, {
+  return new OstreeError('not-found', `${source.base}: has no object ${object}: the server answered 404`, {
     object,
     hint: 'The remote is incomplete, or was pruned while it was being pulled from: pull again.',
   });

@@ -111,7 +111,7 @@ async function resolveRef(
   if (remote.repo && !onlySummary) {
     const commit = await readLocalRef(remote.repo, name, collection, remote.collection);
     if (commit) return { name, collection, commit, size: null };
-    throw new OstreeError('not-found', `${remote.where}: Refspec '${name}' not found: it has no such ref`);
+    throw new OstreeError('not-found', `Refspec '${name}' not found: ${remote.where} has no ref ${name}`);
   }
   const listed = summary?.find(name, collection);
   if (listed) return { name, collection, ...listed };
