@@ -14,6 +14,12 @@ export { type ComposeOptions, compose, type Layer } from './compose/compose.ts';
 export { filterTree } from './compose/filter-tree.ts';
 export { type ApplyDeltaOptions, applyDelta } from './delta/apply.ts';
 export {
+  type DeltaStats,
+  type GenerateDeltaOptions,
+  type GeneratedDelta,
+  generateDelta,
+} from './delta/generate.ts';
+export {
   decodeDeltaIndex,
   decodeDeltaList,
   encodeDeltaIndex,
@@ -86,6 +92,10 @@ export { encode, type Value, type Variant } from './gvariant/encode.ts';
 export { parseValue } from './gvariant/parse.ts';
 export { printValue } from './gvariant/print.ts';
 export type { Cookie } from './http/cookies.ts';
+export { deleteCommit } from './prune/delete-commit.ts';
+export { type PruneDeltasOptions, pruneDeltas } from './prune/deltas.ts';
+export { type PruneOptions, type PruneReport, prune } from './prune/prune.ts';
+export type { RetentionOptions } from './prune/retention.ts';
 export { type ClosureOptions, hasClosure, type Missing } from './pull/closure.ts';
 export { type FetchRemoteSummaryOptions, fetchRemoteSummary, summaryRefs } from './pull/configured-summary.ts';
 export { addCookie, deleteCookie, listCookies } from './pull/cookie-jar.ts';

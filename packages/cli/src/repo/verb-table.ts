@@ -54,6 +54,10 @@ export const verbs: Record<string, VerbEntry | VerbGroup> = {
     summary: 'List file paths',
     load: async () => (await import('./verbs/ls.ts')).ls,
   },
+  prune: {
+    summary: 'Search for unreachable objects',
+    load: async () => (await import('./verbs/prune.ts')).pruneVerb,
+  },
   'pull-local': {
     summary: 'Copy data from SRC_REPO',
     load: async () => (await import('./verbs/pull-local.ts')).pullLocal,

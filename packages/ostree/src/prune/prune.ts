@@ -1,0 +1,216 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Checksum } from '../formats/object-name.ts';
+import { lockRepo } from '../repo/lock.ts';
+import { openRepo, type Repo } from '../repo/repo.ts';
+import { repoSettings } from '../repo/settings.ts';
+import { pruneCaches } from './caches.ts';
+import { pruneDeltas } from './deltas.ts';
+import { Reachable } from './reachable.ts';
+import { Retention, type RetentionOptions } from './retention.ts';
+import {
+  removeCommitCompany,
+  type StoredObject,
+  type StoredType,
+  statObject,
+  storedCommits,
+  storedObjects,
+  unlinkObject,
+} from './stored-objects.ts';
+import { timeSlices } from './time-slices.ts';
+import { writeTombstone } from './tombstone.ts';
+
+export interface PruneOptions extends RetentionOptions {
+  /** Delete nothing, only say what would be. */
+  dryRun?: boolean;
+  /** Delete commits only; what only they have stays until the next prune. */
+  commitOnly?: boolean;
+  signal?: AbortSignal;
+  /** Objects deleted so far, of those that are to be. */
+  onProgress?: (progress: { deleted: number; total: number }) => void;
+}
+
+export interface PruneReport {
+  /** Objects that there were: commits, folders, their metadata, and files. */
+  objects: number;
+  /** Objects deleted, or with `dryRun` those that would be. */
+  deleted: number;
+  /** Bytes that their files took. */
+  bytesFreed: number;
+}
+
+/** How long commits are kept out at a time, and how long they are let in then. */
+const HOLD_MS = 500;
+const BREATH_MS = 50;
+/** A file gets the time of the kernel's last tick, which may have been as long ago. */
+const CLOCK_MS = 10;
+
+/**
+ * Deletes the objects that nothing needs that is kept, and static deltas to commits that are gone.
+ *
+ * Commits go on meanwhile, ours and libostree's. What is reached is walked under the repository's shared lock, which
+ * keeps no commit out; only another prune. Then the exclusive lock is taken, for half a second at a time, and what is
+ * about to be deleted is held against what has changed:
+ *
+ * 1. A transaction, of libostree or of this library, holds the shared lock from before it looks whether an object is
+ *    there until its commit and refs are written. So under the exclusive lock there is none under way, and one that
+ *    relied on an object that was here while we walked has its commit in place.
+ * 2. Under the lock the commits and refs are listed anew. A commit that was not there when the walk began is kept with
+ *    everything that it needs, whether a ref names it yet or not, and so is what refs name by now.
+ * 3. What the walk has found stays found: objects do not change. So only what is new is walked under the lock.
+ * 4. An object whose file was made or changed since the walk began is not deleted, whoever needs it: who writes
+ *    without any lock (`core.locking=false`, a tool that copies objects) has that long to finish.
+ * 5. First commits and then folders are deleted, all of these without letting go of the lock, and then the rest. So
+ *    whenever the lock is free, what is there has what it needs, and the kill of a prune leaves garbage at worst.
+ *
+ * What remains is what libostree has too: a ref that is set, without a transaction, to a commit that is just being
+ * deleted dangles.
+ *
+ * @throws OstreeError `not-found`, `corrupt` when something that is kept is damaged: nothing is deleted then, as what
+ *   it needs cannot be known; `io` when the lock is not to be had
+ */
+export async function prune(repo: Repo, options: PruneOptions = {}): Promise<PruneReport> {
+  const { signal, dryRun = false, commitOnly = false } = options;
+  const began = Date.now();
+  await sleep(CLOCK_MS, undefined, { signal }); // what is made from now on does not look older than that
+  const repos = await withParents(repo);
+  const retention = new Retention(repos, options);
+  const reachable = new Reachable(repos);
+  const kept = new Set<Checksum>();
+  /** Walks what is kept by now and was not before. */
+  const mark = async (wanted: Set<Checksum>): Promise<void> => {
+    const fresh = [...wanted].filter((commit) => !kept.has(commit));
+    for (const commit of fresh) kept.add(commit);
+    if (commitOnly) return;
+    const trees = fresh.map((commit) => retention.tree(commit));
+    // What is whole first: it says what is missing.
+    for (const { tree, partial } of trees.sort((a, b) => Number(a.partial) - Number(b.partial))) {
+      await reachable.add(tree, { partial, signal });
+    }
+  };
+
+  const report: PruneReport = { objects: 0, deleted: 0, bytesFreed: 0 };
+  let before: Set<Checksum>;
+  let doomed: Doomed;
+  const unlock = await lockRepo(repo, 'shared', signal);
+  try {
+    before = storedCommits(repo); // before refs are read: a commit of now is new
+    await mark(await retention.keep(before));
+    doomed = await findDoomed(repo, { kept, reachable, commitOnly, began, dryRun, report, signal });
+  } finally {
+    unlock();
+  }
+  if (dryRun) {
+    for (const { size } of [...doomed.first, ...doomed.rest]) {
+      report.deleted++;
+      report.bytesFreed += size;
+    }
+    return report;
+  }
+  const isNeeded = ({ type, checksum }: StoredObject) => isReached(type, checksum, kept, reachable);
+  const recheck = async (): Promise<void> => {
+    const now = storedCommits(repo);
+    const wanted = await retention.keep(now);
+    for (const commit of now) if (!before.has(commit)) wanted.add(commit);
+    await mark(wanted);
+  };
+  await deleteDoomed(repo, doomed, { report, recheck, isNeeded, options });
+  await pruneDeltas(repo, { ...(signal && { signal }) });
+  await pruneCaches(repo);
+  return report;
+}
+
+/** A repository and those in which it looks for what it has not. */
+async function withParents(repo: Repo): Promise<Repo[]> {
+  const repos = [repo];
+  for (let parent = repo.config.get('core')?.get('parent'); parent && repos.length < 16; ) {
+    const next: Repo = await openRepo(parent);
+    repos.push(next);
+    parent = next.config.get('core')?.get('parent');
+  }
+  return repos;
+}
+
+interface DoomedObject extends StoredObject {
+  size: number;
+}
+
+/** What is to be deleted: commits and folders, in this order and at once, and then the rest. */
+interface Doomed {
+  first: DoomedObject[];
+  rest: DoomedObject[];
+}
+
+interface Finding {
+  kept: ReadonlySet<Checksum>;
+  reachable: Reachable;
+  commitOnly: boolean;
+  began: number;
+  dryRun: boolean;
+  report: PruneReport;
+  signal: AbortSignal | undefined;
+}
+
+async function findDoomed(repo: Repo, finding: Finding): Promise<Doomed> {
+  const { kept, reachable, commitOnly, began, dryRun, report, signal } = finding;
+  const pause = timeSlices(signal);
+  const byType: Record<StoredType, DoomedObject[]> = { commit: [], dirtree: [], dirmeta: [], file: [] };
+  for (const objects of storedObjects(repo)) {
+    for (const object of objects) {
+      const { type, checksum, path } = object;
+      if (commitOnly && type !== 'commit') continue;
+      report.objects++;
+      if (isReached(type, checksum, kept, reachable)) continue;
+      const stats = statObject(path);
+      const isYoung = stats && stats.changedMs >= began && !dryRun;
+      if (stats && !isYoung) byType[type].push({ ...object, size: stats.size });
+    }
+    await pause();
+  }
+  return { first: [...byType.commit, ...byType.dirtree], rest: [...byType.dirmeta, ...byType.file] };
+}
+
+function isReached(type: StoredType, checksum: Checksum, kept: ReadonlySet<Checksum>, reachable: Reachable): boolean {
+  if (type === 'commit') return kept.has(checksum);
+  if (type === 'dirtree') return reachable.dirtrees.has(checksum);
+  return type === 'dirmeta' ? reachable.dirmetas.has(checksum) : reachable.files.has(checksum);
+}
+
+interface Deleting {
+  report: PruneReport;
+  /** Finds out, under the lock, what is needed by now. */
+  recheck: () => Promise<void>;
+  isNeeded: (object: StoredObject) => boolean;
+  options: PruneOptions;
+}
+
+async function deleteDoomed(repo: Repo, { first, rest }: Doomed, deleting: Deleting): Promise<void> {
+  const { report, recheck, isNeeded, options } = deleting;
+  const { signal } = options;
+  const { tombstoneCommits } = repoSettings(repo.config);
+  const all = [...first, ...rest];
+  for (let next = 0; next < all.length; ) {
+    if (next > 0) await sleep(BREATH_MS, undefined, { signal });
+    const unlock = await lockRepo(repo, 'exclusive', signal);
+    const until = performance.now() + HOLD_MS;
+    const pause = timeSlices(signal);
+    try {
+      await recheck();
+      for (; next < all.length && (next < first.length || performance.now() < until); next++) {
+        const object = all[next]!;
+        if (isNeeded(object)) continue;
+        const isCommit = object.type === 'commit';
+        if (isCommit && tombstoneCommits) await writeTombstone(repo, object.checksum);
+        if (unlinkObject(object.path)) {
+          report.deleted++;
+          report.bytesFreed += object.size;
+        }
+        // After it: without its mark a partial commit would pass for a whole one.
+        if (isCommit) removeCommitCompany(repo, object.checksum);
+        await pause();
+      }
+    } finally {
+      unlock();
+    }
+    options.onProgress?.({ deleted: report.deleted, total: all.length });
+  }
+}
