@@ -1,31 +1,67 @@
-import { chmodSync, chownSync, lstatSync, lutimesSync, mkdirSync, rmSync, type Stats, statSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  realpathSync,
+  rmSync,
+  type Stats,
+} from 'node:fs';
+import { join, sep } from 'node:path';
 import { OstreeError } from '../errors.ts';
 import type { DirMeta } from '../formats/dirmeta.ts';
 import type { Checksum, Tree } from '../formats/object-name.ts';
-import { writeXattrs } from '../fs/syscalls.ts';
-import { objectPath } from '../repo/objects.ts';
+import { syncFilesystem, writeXattrs } from '../fs/syscalls.ts';
 import type { Repo } from '../repo/repo.ts';
 import { FILE_COST } from '../repo/transaction.ts';
-import { lookUp, type TreeReader, treeReader } from '../repo/tree-reader.ts';
+import { lookUp, type TreeReader } from '../repo/tree-reader.ts';
 import type { CheckoutTarget, FileToCheckOut } from '../work/checkout-file.ts';
+import { inTheWay } from '../work/place-file.ts';
 import { pool } from '../work/pool.ts';
+import { chainReader, repoChain } from './repo-chain.ts';
+import { makeOverlayWhiteout, OPAQUE, OVERLAY_WHITEOUT, WHITEOUT } from './whiteouts.ts';
 
 export interface CheckoutOptions {
   /**
-   * Files belong to the caller; no extended attributes, no setuid bits. Default: true unless the caller is root.
-   * In a bare-user-only repository it also means hard links to the objects: do not write to them.
+   * Files belong to the caller; no extended attributes, no setuid bits. Default: true unless the caller is root, and
+   * always in a bare-user-only repository.
    */
   userMode?: boolean;
-  /** Hard-link from a bare-user-only repository. Default: as userMode. */
-  hardLink?: boolean;
   /**
-   * What to do when the folder exists: `none` refuses (default), `overwrite` replaces files, `add` keeps those
-   * that are there.
+   * Make files hard links to objects where the mode of the repository allows it: bare without user mode, bare-user and
+   * bare-user-only with it. Do not write to such files. Empty files are always copied. Default true.
    */
-  union?: 'none' | 'overwrite' | 'add';
+  hardLink?: boolean;
+  /** With hardLink: fail rather than copy. */
+  requireHardLinks?: boolean;
+  /**
+   * What to do with what exists already: `none` refuses (default), `overwrite` replaces files, `add` keeps those that
+   * are there, `identical` refuses files that differ. Folders that exist keep their attributes.
+   */
+  union?: 'none' | 'overwrite' | 'add' | 'identical';
+  /**
+   * Treat the tree as a layer of a container image: `.wh.NAME` removes NAME, `.wh..wh..opq` empties its folder, and with
+   * `overwrite` files and folders replace each other.
+   */
+  whiteouts?: boolean;
+  /** Make `.ostree-wh.NAME` the overlayfs whiteout NAME, a character device 0:0. Needs the right to make one. */
+  overlayWhiteouts?: boolean;
   /** Check out only this folder or file of the tree. Default `/`. */
   subpath?: string;
+  /** Return false to leave out a path, and what is below it. Paths begin with a slash, at the folder checked out. */
+  filter?: (path: string) => boolean;
+  /** Take permissions beyond 0775 off folders. Always so in a bare-user-only repository. */
+  plainFolders?: boolean;
+  /**
+   * In user mode, unpack objects of an archive repository into its `uncompressed-objects-cache` and link to them, as
+   * `ostree checkout -U` does. Default false.
+   */
+  cache?: boolean;
+  /** Flush the file system when all is there. Default false: a checkout can be made again. */
+  fsync?: boolean;
   signal?: AbortSignal;
   onProgress?: (progress: CheckoutStats) => void;
 }
@@ -36,13 +72,15 @@ export interface CheckoutStats {
   bytes: number;
 }
 
-const BATCH_FILES = 64;
+/** Linking is a few system calls for each file: batches are large, so that messages do not count. */
+const BATCH_FILES = 256;
 
 /**
  * Writes a tree into a folder. Modification times are 0, as libostree's are, so that a checkout depends on
  * nothing but the tree. If it fails midway, what was written stays; check out into a new folder and rename it.
+ * Objects that the repository lacks are looked for in its parent repository (`core.parent`).
  *
- * @throws OstreeError `exists`, `not-found` (subpath, object), `corrupt`
+ * @throws OstreeError `exists`, `not-found` (subpath, object), `corrupt`, `unsupported` (hard links that are required)
  */
 export async function checkout(
   repo: Repo,
@@ -50,68 +88,116 @@ export async function checkout(
   to: string,
   options: CheckoutOptions = {},
 ): Promise<CheckoutStats> {
-  const userMode = options.userMode ?? process.getuid?.() !== 0;
+  const repos = await repoChain(repo);
+  const { union = 'none', whiteouts = false } = options;
+  const existing = { none: 'refuse', overwrite: 'replace', add: 'keep', identical: 'identical' } as const;
   const target: CheckoutTarget = {
-    mode: repo.mode,
-    ignoreXattrs: repo.ignoreXattrs,
-    userMode,
-    hardLink: repo.mode === 'bare-user-only' && (options.hardLink ?? userMode),
+    repos: repos.map(({ path, mode, ignoreXattrs }) => ({ path, mode, ignoreXattrs })),
+    userMode: repo.mode === 'bare-user-only' || (options.userMode ?? process.getuid?.() !== 0),
+    links: options.requireHardLinks ? 'require' : options.hardLink === false ? 'never' : 'prefer',
+    cache: options.cache ?? false,
+    placement: { existing: existing[union], replaceFolders: whiteouts && union === 'overwrite' },
   };
-  const job = new CheckoutJob(repo, target, options);
+  const job = new CheckoutJob(repo, chainReader(repos), target, { ...options, to });
   const found = lookUp(job.reader, tree, options.subpath ?? '/');
-  if (!found) throw new OstreeError('not-found', `${options.subpath} does not exist in the tree`);
-  if (found.kind === 'file') await job.singleFile(found.checksum, to, options.subpath!);
-  else await job.folder(found.tree, to, true);
-  return job.finish();
+  if (!found) throw new OstreeError('not-found', `No such file or directory: ${options.subpath}`);
+  if (found.kind === 'file') await job.singleFile(found.checksum, options.subpath!);
+  else await job.root(found.tree);
+  const stats = await job.finish();
+  if (options.fsync) flush(to);
+  return stats;
+}
+
+function flush(folder: string): void {
+  const fd = openSync(folder, 'r');
+  try {
+    syncFilesystem(fd);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 class CheckoutJob {
   readonly reader: TreeReader;
   readonly #repo: Repo;
   readonly #target: CheckoutTarget;
-  readonly #options: CheckoutOptions;
+  readonly #options: CheckoutOptions & { to: string };
   readonly #stats: CheckoutStats = { files: 0, bytes: 0 };
   readonly #folders: { path: string; meta: DirMeta }[] = [];
   readonly #running = new Set<Promise<void>>();
   #batch: FileToCheckOut[] = [];
   #failure: Error | undefined;
 
-  constructor(repo: Repo, target: CheckoutTarget, options: CheckoutOptions) {
-    this.reader = treeReader(repo);
+  constructor(repo: Repo, reader: TreeReader, target: CheckoutTarget, options: CheckoutOptions & { to: string }) {
+    this.reader = reader;
     this.#repo = repo;
     this.#target = target;
     this.#options = options;
   }
 
-  async singleFile(checksum: Checksum, to: string, subpath: string): Promise<void> {
+  async singleFile(checksum: Checksum, subpath: string): Promise<void> {
+    const { to } = this.#options;
     mkdirSync(to, { recursive: true });
     await this.#file(checksum, join(to, subpath.slice(subpath.lastIndexOf('/') + 1)));
   }
 
-  async folder(tree: Tree, path: string, isRoot: boolean): Promise<void> {
-    const union = this.#options.union ?? 'none';
-    // Only the folder that was named may be a symlink to one; inside it, a symlink could lead anywhere.
-    const existing = (isRoot ? statSync : lstatSync)(path, { throwIfNoEntry: false });
+  async root(tree: Tree): Promise<void> {
+    await this.#folder(tree, this.#options.to, '/');
+  }
+
+  async #folder(tree: Tree, path: string, relative: string): Promise<void> {
+    const { filter, whiteouts, overlayWhiteouts } = this.#options;
     const meta = this.reader.dirMeta(tree.meta);
-    if (!existing) mkdirSync(path, { mode: 0o700, recursive: isRoot });
-    else if (!existing.isDirectory() || union === 'none') throw inTheWay(path, existing, 'a folder');
-    // Writable while files are made in it; its own attributes come last, from the innermost folder out.
-    if (!existing || union === 'overwrite') this.#folders.push({ path, meta });
-    if (existing?.isDirectory() && union === 'overwrite') chmodSync(path, 0o700);
     const { files, dirs } = this.reader.dirTree(tree.contents);
-    for (const [name, checksum] of files) await this.#file(checksum, join(path, name));
-    for (const [name, child] of dirs) await this.folder(child, join(path, name), false);
+    if (whiteouts && files.has(OPAQUE)) rmSync(path, { recursive: true, force: true });
+    this.#makeFolder(path, relative === '/', meta);
+    // A layer's whiteouts are about what was there before it.
+    if (whiteouts) {
+      for (const name of files.keys()) {
+        if (name.startsWith(WHITEOUT) && name.length > WHITEOUT.length && !(filter && !filter(below(relative, name)))) {
+          rmSync(join(path, name.slice(WHITEOUT.length)), { recursive: true, force: true });
+        }
+      }
+    }
+    for (const [name, checksum] of files) {
+      if (filter && !filter(below(relative, name))) continue;
+      if (whiteouts && name.startsWith(WHITEOUT)) continue;
+      if (overlayWhiteouts && name.startsWith(OVERLAY_WHITEOUT)) {
+        makeOverlayWhiteout(this.#repo, this.#target, checksum, join(path, name.slice(OVERLAY_WHITEOUT.length)));
+      } else await this.#file(checksum, join(path, name));
+    }
+    for (const [name, child] of dirs) {
+      const inner = below(relative, name);
+      if (!filter || filter(inner)) await this.#folder(child, join(path, name), inner);
+    }
+  }
+
+  /** Makes a folder that can be written to; its own attributes come last, from the innermost folder out. */
+  #makeFolder(path: string, isRoot: boolean, meta: DirMeta): void {
+    const { union = 'none', to } = this.#options;
+    let existing: Stats | undefined = lstatSync(path, { throwIfNoEntry: false });
+    if (existing?.isSymbolicLink() && union !== 'none') existing = followed(path, isRoot ? null : to) ?? existing;
+    if (existing && !existing.isDirectory() && this.#target.placement.replaceFolders) {
+      rmSync(path);
+      existing = undefined;
+    }
+    if (existing && (union === 'none' || !existing.isDirectory())) {
+      throw inTheWay(path, existing.isDirectory() ? undefined : 'not a folder');
+    }
+    if (existing) return;
+    mkdirSync(path, { mode: 0o700, recursive: isRoot });
+    this.#folders.push({ path, meta });
+    const { requireHardLinks } = this.#options;
+    if (isRoot && requireHardLinks && lstatSync(path).dev !== lstatSync(this.#repo.path).dev) {
+      throw new OstreeError(
+        'unsupported',
+        `Unable to do hardlink checkout across devices (${this.#repo.path}, ${path})`,
+      );
+    }
   }
 
   async #file(checksum: Checksum, to: string): Promise<void> {
-    const { union } = this.#options;
-    if (union === 'overwrite' || union === 'add') {
-      const existing = lstatSync(to, { throwIfNoEntry: false });
-      if (existing?.isDirectory()) throw inTheWay(to, existing, 'a file');
-      if (existing && union === 'add') return;
-      if (existing) rmSync(to);
-    }
-    this.#batch.push({ checksum, object: objectPath(this.#repo, 'file', checksum), to });
+    this.#batch.push({ checksum, to });
     if (this.#batch.length < BATCH_FILES) return;
     this.#send();
     while (this.#running.size >= 3 * pool.size) await Promise.race(this.#running);
@@ -142,22 +228,30 @@ class CheckoutJob {
     this.#send();
     await Promise.all(this.#running);
     if (this.#failure) throw this.#failure;
+    const bits = this.#options.plainFolders || this.#repo.mode === 'bare-user-only' ? 0o775 : 0o7777;
     for (const { path, meta } of this.#folders.reverse()) {
       if (!this.#target.userMode) {
         chownSync(path, meta.uid, meta.gid);
         writeXattrs(path, meta.xattrs);
       }
-      chmodSync(path, meta.mode & (this.#target.userMode ? 0o1777 : 0o7777));
+      chmodSync(path, meta.mode & bits);
       lutimesSync(path, 0, 0);
     }
     return this.#stats;
   }
 }
 
-/** Union replaces files by files and fills folders; it never removes a folder, nor puts one in the place of a file. */
-function inTheWay(path: string, existing: Stats, wanted: string): OstreeError {
-  const what = existing.isDirectory() ? 'a folder' : 'a file';
-  return new OstreeError('exists', `${path}: ${what} is in the way of ${wanted}`, {
-    hint: 'Check out into a folder that does not exist, or say what to do with what is there (union).',
-  });
+function below(relative: string, name: string): string {
+  return relative === '/' ? `/${name}` : `${relative}/${name}`;
+}
+
+/** What a symlink in the way of a folder leads to, if that is inside the checkout (`lib -> usr/lib`). */
+function followed(path: string, root: string | null): Stats | undefined {
+  try {
+    const real = realpathSync(path);
+    if (root !== null && !real.startsWith(realpathSync(root) + sep)) return undefined;
+    return lstatSync(real);
+  } catch {
+    return undefined; // it leads nowhere
+  }
 }

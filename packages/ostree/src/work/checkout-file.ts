@@ -6,142 +6,228 @@ import {
   createWriteStream,
   fchmodSync,
   fchownSync,
+  fstatSync,
   futimesSync,
   lchownSync,
-  linkSync,
   lstatSync,
   lutimesSync,
   openSync,
-  readFileSync,
   readSync,
-  statSync,
   symlinkSync,
   writeSync,
 } from 'node:fs';
+import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createInflateRaw } from 'node:zlib';
 import { OstreeError, systemCode } from '../errors.ts';
-import { decodeFilezHeader, type FileHeader, type FilezHeader, filezHeaderLength } from '../formats/file.ts';
+import { decodeFilezHeader, type FileHeader, type FilezHeader } from '../formats/file.ts';
 import { S_IFLNK, S_IFMT } from '../formats/mode.ts';
+import { type Checksum, loosePath } from '../formats/object-name.ts';
 import { writeXattrs } from '../fs/syscalls.ts';
-import type { ObjectFormat } from '../repo/repo.ts';
+import { fileExtension, type ObjectFormat, type RepoMode } from '../repo/repo.ts';
 import { readBareObject } from './bare-object.ts';
+import { cachedCopy, tryLink } from './checkout-cache.ts';
 import { inflateBody } from './import-object.ts';
+import { readFilezHeader } from './object-header.ts';
+import { type Placement, placeFile } from './place-file.ts';
 import { WHOLE_FILE_BYTES } from './store-file.ts';
 
 export interface FileToCheckOut {
-  checksum: string;
-  /** Path of the object. */
-  object: string;
+  checksum: Checksum;
   /** Path of the file to make. */
   to: string;
 }
 
-export interface CheckoutTarget extends ObjectFormat {
+export interface CheckoutTarget {
+  /** The repositories to look in: the one that was asked, its parent, and so on. */
+  repos: readonly (ObjectFormat & { path: string })[];
   /** Leave owners, extended attributes and setuid bits out: what an unprivileged user can have. */
   userMode: boolean;
-  /** Hard-link objects of a bare repository instead of copying them. */
-  hardLink: boolean;
+  /** Whether files are hard links to objects, where the repository's mode allows it. */
+  links: 'prefer' | 'require' | 'never';
+  /** Keep unpacked copies of an archive repository's objects in it, and link to those. */
+  cache: boolean;
+  placement: Placement;
+}
+
+/** A content object as it is in its repository. */
+interface SourceObject {
+  format: ObjectFormat & { path: string };
+  checksum: Checksum;
+  path: string;
+  header: FileHeader;
+  size: number;
+  /** Of a small filez: its compressed content, already read. */
+  filez?: { head: FilezHeader; body: Uint8Array };
 }
 
 /**
  * Makes one file or symlink; modification times are 0, as in every OSTree checkout.
  *
  * @returns the bytes of content written
- * @throws EEXIST when `to` exists, `not-found` without the object, `corrupt` for one that is damaged
+ * @throws OstreeError `exists`, `not-found` without the object, `corrupt` for one that is damaged
  */
-export async function checkOutFile(target: CheckoutTarget, file: FileToCheckOut): Promise<number> {
-  try {
-    return target.mode === 'archive' ? await checkOutFilez(target, file) : checkOutBare(target, file);
-  } catch (cause) {
-    if (systemCode(cause) !== 'ENOENT' || lstatSync(file.object, { throwIfNoEntry: false })) throw cause;
-    const object = `${file.checksum}.file`;
-    throw new OstreeError('not-found', `no object ${object}, needed for ${file.to}`, { object, cause });
+export async function checkOutFile(target: CheckoutTarget, { checksum, to }: FileToCheckOut): Promise<number> {
+  const source = openObject(target, checksum, to);
+  const { format, header, size } = source;
+  const symlink = (header.mode & S_IFMT) === S_IFLNK;
+  const unreadable = target.userMode && !symlink && (header.mode & 0o400) === 0;
+  if (unreadable) source.header = { ...header, mode: header.mode | 0o400 };
+  // An empty file is the object of many paths: it would run out of links. An unreadable one is made readable.
+  const linkable = !unreadable && (symlink || size > 0);
+  const wanted = { checksum, header: source.header, size };
+  let written = 0;
+  const place = (make: (path: string) => void | Promise<void>, linkTo?: string) =>
+    placeFile(format, target.placement, to, linkTo === undefined ? wanted : { ...wanted, linkTo }, make);
+  const copy = () =>
+    place(async (path) => {
+      written = await writeCopy(target, source, path);
+    });
+  const linkTo = linkable && target.links !== 'never' ? await linkedObject(target, source, symlink) : null;
+  if (linkTo === null) await copy();
+  else {
+    let linked = true;
+    await place((path) => {
+      linked = tryLink(linkTo, path);
+    }, linkTo);
+    if (!linked && target.links === 'require') {
+      throw new OstreeError('unsupported', `${to}: the file system makes no hard link to ${linkTo}`);
+    }
+    if (!linked) await copy();
   }
+  return written;
 }
 
-function checkOutBare(target: CheckoutTarget, file: FileToCheckOut): number {
-  // What a bare-user repository keeps as a file can be a symlink: only its attributes tell.
-  if (target.hardLink && target.mode !== 'bare-user') {
-    linkSync(file.object, file.to);
-    return 0;
+/** What a file can be a link to; null when it has to be copied. Throws `unsupported` where that will not do. */
+async function linkedObject(target: CheckoutTarget, source: SourceObject, symlink: boolean): Promise<string | null> {
+  const { mode } = source.format;
+  const user = isUserMode(mode);
+  if (mode === 'archive' ? false : user === target.userMode) {
+    // bare-user keeps symlinks as files; for bare-user-only a new symlink is as good as a link.
+    return symlink && user ? null : source.path;
   }
-  const { header, size } = readBareObject(target, file.object, `${file.checksum}.file`);
-  if ((header.mode & S_IFMT) === S_IFLNK) {
-    makeSymlink(target, header, file.to);
-    return 0;
+  if (target.links === 'require' && !(symlink && user)) {
+    throw new OstreeError(
+      'unsupported',
+      user
+        ? 'User repository mode requires user checkout mode to hardlink'
+        : 'Bare repository mode cannot hardlink in user checkout mode',
+    );
   }
-  if (target.hardLink) {
-    linkSync(file.object, file.to);
-    return 0;
+  if (mode !== 'archive' || !target.cache || !target.userMode || symlink) return null;
+  return cachedCopy(source.format.path, source.checksum, (path) => writeCopy(target, source, path));
+}
+
+function isUserMode(mode: RepoMode): boolean {
+  return mode === 'bare-user' || mode === 'bare-user-only';
+}
+
+function openObject(target: CheckoutTarget, checksum: Checksum, to: string): SourceObject {
+  let cause: unknown;
+  for (const format of target.repos) {
+    const path = join(format.path, 'objects', loosePath(checksum, fileExtension(format.mode)));
+    try {
+      if (format.mode === 'archive') return { format, checksum, path, ...openFilez(path, `${checksum}.filez`) };
+      return { format, checksum, path, ...openBare(target, format, path, checksum) };
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw error;
+      cause = error;
+    }
   }
-  copyFileSync(file.object, file.to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
-  const fd = openSync(file.to, 'r');
+  const object = `${checksum}.file`;
+  throw new OstreeError('not-found', `no object ${object}, needed for ${to}`, { object, cause });
+}
+
+/** Where there is going to be a link, attributes do not matter: one lstat tells what does. */
+function openBare(
+  target: CheckoutTarget,
+  format: ObjectFormat,
+  path: string,
+  checksum: Checksum,
+): { header: FileHeader; size: number } {
+  if (format.mode !== 'bare-user' && target.links !== 'never') {
+    const stats = lstatSync(path);
+    const { uid, gid, mode, size } = stats;
+    if (stats.isFile() && size > 0 && target.placement.existing !== 'identical') {
+      return { header: { uid, gid, mode, symlinkTarget: '', xattrs: [] }, size };
+    }
+  }
+  return readBareObject(format, path, `${checksum}.file`);
+}
+
+function openFilez(path: string, object: string): Pick<SourceObject, 'header' | 'size' | 'filez'> {
+  const fd = openSync(path, 'r');
+  let data: Buffer | null = null;
   try {
-    finish(target, header, fd, file.to);
+    const { size } = fstatSync(fd);
+    if (size <= WHOLE_FILE_BYTES) {
+      data = Buffer.allocUnsafe(size);
+      for (let at = 0; at < size; ) {
+        const read = readSync(fd, data, at, size - at, null);
+        if (read === 0) throw new OstreeError('corrupt', `${object}: ends at byte ${at}`, { object, offset: at });
+        at += read;
+      }
+    }
   } finally {
     closeSync(fd);
   }
-  return size;
-}
-
-function makeSymlink(target: CheckoutTarget, header: FileHeader, to: string): void {
-  symlinkSync(header.symlinkTarget, to);
-  if (!target.userMode) {
-    lchownSync(to, header.uid, header.gid);
-    writeXattrs(to, header.xattrs);
-  }
-  lutimesSync(to, 0, 0);
-}
-
-async function checkOutFilez(target: CheckoutTarget, file: FileToCheckOut): Promise<number> {
-  const object = `${file.checksum}.filez`;
-  if (statSync(file.object).size > WHOLE_FILE_BYTES) return checkOutLarge(target, file, readHead(file.object, object));
-  const data = readFileSync(file.object);
+  if (!data) return readFilezHeader(path, object);
   const head = decodeFilezHeader(data, object);
-  const { header } = head;
+  return { header: head.header, size: head.size, filez: { head, body: data.subarray(head.bodyOffset) } };
+}
+
+/** Makes the file from its object's content. Throws EEXIST. Returns the bytes of content. */
+async function writeCopy(target: CheckoutTarget, source: SourceObject, to: string): Promise<number> {
+  const { format, header, size, filez, path, checksum } = source;
   if ((header.mode & S_IFMT) === S_IFLNK) {
-    makeSymlink(target, header, file.to);
+    symlinkSync(header.symlinkTarget, to);
+    if (!target.userMode) {
+      lchownSync(to, header.uid, header.gid);
+      writeXattrs(to, header.xattrs);
+    }
+    lutimesSync(to, 0, 0);
     return 0;
   }
+  if (format.mode !== 'archive') {
+    // What was linked to in vain was not read whole.
+    const whole = { ...readBareObject(format, path, `${checksum}.file`).header, mode: header.mode };
+    copyFileSync(path, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+    const fd = openSync(to, constants.O_RDONLY | constants.O_NOFOLLOW);
+    try {
+      finish(target, whole, fd, to);
+    } finally {
+      closeSync(fd);
+    }
+    return size;
+  }
   // A small filez can hold a large file of zeros: streaming keeps memory bounded.
-  if (head.size > 2 * WHOLE_FILE_BYTES) return checkOutLarge(target, file, head);
-  const content = inflateBody(head, data.subarray(head.bodyOffset), object);
-  const fd = openSync(file.to, 'wx', 0o600);
+  if (!filez || size > 2 * WHOLE_FILE_BYTES) return writeLarge(target, source, to);
+  const content = inflateBody(filez.head, filez.body, `${checksum}.filez`);
+  const fd = openSync(to, 'wx', 0o600);
   try {
     for (let at = 0; at < content.length; ) at += writeSync(fd, content, at);
-    finish(target, header, fd, file.to);
+    finish(target, header, fd, to);
   } finally {
     closeSync(fd);
   }
   return content.length;
 }
 
-async function checkOutLarge(target: CheckoutTarget, file: FileToCheckOut, head: FilezHeader): Promise<number> {
-  const out = createWriteStream(file.to, { flags: 'wx', mode: 0o600 });
-  await pipeline(createReadStream(file.object, { start: head.bodyOffset }), createInflateRaw(), out);
+async function writeLarge(target: CheckoutTarget, source: SourceObject, to: string): Promise<number> {
+  const object = `${source.checksum}.filez`;
+  const head = source.filez?.head ?? readFilezHeader(source.path, object);
+  const out = createWriteStream(to, { flags: 'wx', mode: 0o600 });
+  await pipeline(createReadStream(source.path, { start: head.bodyOffset }), createInflateRaw(), out);
   if (out.bytesWritten !== head.size) {
-    const object = `${file.checksum}.filez`;
     throw new OstreeError('corrupt', `${object}: holds ${out.bytesWritten} bytes, not ${head.size}`, { object });
   }
-  const fd = openSync(file.to, 'r+');
+  const fd = openSync(to, constants.O_RDWR | constants.O_NOFOLLOW);
   try {
-    finish(target, head.header, fd, file.to);
+    finish(target, source.header, fd, to);
   } finally {
     closeSync(fd);
   }
   return head.size;
-}
-
-function readHead(path: string, object: string): FilezHeader {
-  const fd = openSync(path, 'r');
-  try {
-    const start = Buffer.alloc(8);
-    const data = Buffer.alloc(filezHeaderLength(start.subarray(0, readSync(fd, start, 0, 8, 0)), object));
-    return decodeFilezHeader(data.subarray(0, readSync(fd, data, 0, data.length, 0)), object);
-  } finally {
-    closeSync(fd);
-  }
 }
 
 function finish(target: CheckoutTarget, header: FileHeader, fd: number, path: string): void {
@@ -150,6 +236,6 @@ function finish(target: CheckoutTarget, header: FileHeader, fd: number, path: st
     writeXattrs(path, header.xattrs);
   }
   // After chown, which clears the setuid bits.
-  fchmodSync(fd, header.mode & (target.userMode ? 0o777 : 0o7777));
+  fchmodSync(fd, header.mode & (target.userMode ? 0o1777 : 0o7777));
   futimesSync(fd, 0, 0);
 }
