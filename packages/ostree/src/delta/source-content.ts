@@ -21,6 +21,8 @@ export interface ObjectSource extends ObjectFormat {
 /** A regular file's content that stays open until it is closed. */
 export interface OpenContent extends OldContent {
   readonly header: FileHeader;
+  /** All of it, where it is in memory anyway. */
+  readonly exclusive?: Uint8Array;
   close(): void;
 }
 
@@ -118,7 +120,12 @@ function readAt(fd: number, offset: number, length: number): Buffer {
 }
 
 function inMemory(data: Uint8Array): Omit<OpenContent, 'header'> {
-  return { size: data.length, read: (offset, length) => data.subarray(offset, offset + length), close: () => {} };
+  return {
+    size: data.length,
+    exclusive: data,
+    read: (offset, length) => data.subarray(offset, offset + length),
+    close: () => {},
+  };
 }
 
 const READ_BYTES = 1024 * 1024;
@@ -141,4 +148,28 @@ function inFile(path: string, temporary = false): Omit<OpenContent, 'header'> {
     },
     close: () => closeSync(fd),
   };
+}
+
+/** The whole content of a regular file, in memory. */
+export async function readContent(
+  source: ObjectSource,
+  checksum: Checksum,
+  temporary: () => string,
+): Promise<Uint8Array> {
+  const content = await openContent(source, checksum, temporary);
+  try {
+    return content.exclusive ?? readAll(content);
+  } finally {
+    content.close();
+  }
+}
+
+function readAll(content: OpenContent): Uint8Array {
+  const data = new Uint8Array(content.size);
+  for (let at = 0; at < data.length; ) {
+    const piece = content.read(at, Math.min(READ_BYTES, data.length - at));
+    data.set(piece, at);
+    at += piece.length;
+  }
+  return data;
 }

@@ -1,4 +1,6 @@
 import { type AppliedPart, applyPart, type PartToApply } from '../delta/apply-part.ts';
+import { type BuiltPart, buildPart, type PartToBuild } from '../delta/build-part.ts';
+import { type EncodedObject, type EncodeOptions, encodeObjects, type ObjectToEncode } from '../delta/encode-object.ts';
 import { countPart, type PartStatistics, type PartToCount } from '../delta/part-statistics.ts';
 import type { FileHeader } from '../formats/file.ts';
 import type { Checksum } from '../formats/object-name.ts';
@@ -30,6 +32,8 @@ export type Task =
   | { kind: 'check-out-files'; target: CheckoutTarget; files: FileToCheckOut[] }
   | { kind: 'apply-delta-part'; target: ObjectTarget; part: PartToApply }
   | ({ kind: 'count-delta-part' } & PartToCount)
+  | { kind: 'encode-delta-objects'; objects: ObjectToEncode[]; options: EncodeOptions }
+  | { kind: 'build-delta-part'; part: PartToBuild }
   | { kind: 'verify-objects'; format: ObjectFormat; objects: ObjectToVerify[] };
 
 export interface TaskResults {
@@ -43,6 +47,8 @@ export interface TaskResults {
   'check-out-files': number;
   'apply-delta-part': AppliedPart;
   'count-delta-part': PartStatistics;
+  'encode-delta-objects': EncodedObject[];
+  'build-delta-part': BuiltPart;
   'verify-objects': Damage[];
 }
 
@@ -76,6 +82,10 @@ export async function runTask(task: Task): Promise<TaskResults[Task['kind']]> {
       return applyPart(task.target, task.part);
     case 'count-delta-part':
       return countPart(task);
+    case 'encode-delta-objects':
+      return encodeObjects(task.objects, task.options);
+    case 'build-delta-part':
+      return buildPart(task.part);
     case 'verify-objects': {
       const damage: Damage[] = [];
       for (const object of task.objects) {

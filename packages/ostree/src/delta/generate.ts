@@ -1,0 +1,267 @@
+import { closeSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { type Commit, decodeCommit, type Metadata } from '../formats/commit.ts';
+import { S_IFLNK, S_IFMT } from '../formats/mode.ts';
+import { assertChecksum, type Checksum } from '../formats/object-name.ts';
+import { syncFolder } from '../fs/durable.ts';
+import { syncFilesystem } from '../fs/syscalls.ts';
+import { lockRepo } from '../repo/lock.ts';
+import { objectPath, readDetachedMetadata, readMetadata } from '../repo/objects.ts';
+import type { Repo } from '../repo/repo.ts';
+import { treeReader } from '../repo/tree-reader.ts';
+import type { Signer } from '../sign/signer.ts';
+import { type ArrangedPart, arrange, type FileToArrange } from './arrange.ts';
+import { DeltaWork } from './delta-work.ts';
+import { deltaFolder } from './names.ts';
+import { ObjectFacts } from './object-facts.ts';
+import { SourceFinder } from './sources.ts';
+import { type DeltaFallback, type DeltaPart, encodeSignedSuperblock, encodeSuperblock } from './superblock.ts';
+import { newObjects, treeObjects } from './tree-objects.ts';
+
+export interface GenerateDeltaOptions {
+  /** Source commit; null makes a delta from scratch. */
+  from: Checksum | null;
+  to: Checksum;
+  /** Files larger than this many bytes for which there is no source are left to be fetched by themselves; 0: none. */
+  minFallbackBytes?: number;
+  /** A source and its result may have this many bytes together to be patched. */
+  maxBsdiffBytes?: number;
+  /** Payload of a part, at most, unless one file alone is larger. */
+  maxPartBytes?: number;
+  /** Whether to make patches at all. */
+  bsdiff?: boolean;
+  /** Keep the parts inside the superblock. */
+  inline?: boolean;
+  endianness?: 'little' | 'big';
+  /** Write the superblock to this file, and parts beside it, instead of into the repository. */
+  file?: string;
+  /** Metadata of one's own, which comes first in the superblock. */
+  metadata?: Metadata;
+  /** Sign the superblock. A client can then apply it offline only: over HTTP, libostree expects it unsigned. */
+  signers?: readonly Signer[];
+  /** Seconds since 1970; default now. */
+  timestamp?: number;
+  /** About how many bytes of memory workers may take at once. More makes use of more cores. */
+  memoryBytes?: number;
+  signal?: AbortSignal;
+  onProgress?: (progress: { phase: 'compare' | 'compress'; done: number; total: number }) => void;
+}
+
+export interface GeneratedDelta {
+  from: Checksum | null;
+  to: Checksum;
+  /** The superblock's path. */
+  path: string;
+  parts: readonly DeltaPart[];
+  fallbacks: readonly DeltaFallback[];
+  /** Bytes of superblock and parts, without fallbacks. */
+  size: number;
+  stats: DeltaStats;
+}
+
+export interface DeltaStats {
+  newMetadata: number;
+  newFiles: number;
+  newSymlinks: number;
+  /** New files with a source. */
+  modified: number;
+  /** Files made by a patch, and by copying stretches of their source. */
+  patched: number;
+  copied: number;
+  /** Bytes that are copied. */
+  copiedBytes: number;
+  /** Bytes of all new objects as they are stored in this repository. */
+  looseBytes: number;
+}
+
+/** Decimal, as libostree counts megabytes here. */
+const MEGABYTE = 1_000_000;
+
+/**
+ * Makes a static delta: what a client that has `from` needs to make `to`. The same commits and options give the same
+ * parts, whatever the number of cores. The delta is there, whole, when the superblock is: it is written last.
+ *
+ * @throws OstreeError `not-found` when a commit or an object is missing
+ */
+export async function generateDelta(repo: Repo, options: GenerateDeltaOptions): Promise<GeneratedDelta> {
+  const { from, to, signal } = options;
+  assertChecksum(to);
+  if (from !== null) assertChecksum(from);
+  const unlock = await lockRepo(repo, 'shared', signal);
+  try {
+    const path = options.file ?? join(repo.path, deltaFolder(from, to), 'superblock');
+    const folder = dirname(path);
+    mkdirSync(folder, { recursive: true });
+    const scratch = await mkdtemp(join(options.file ? folder : join(repo.path, 'tmp'), 'delta-'));
+    try {
+      return await generate(repo, options, { path, folder, scratch });
+    } finally {
+      await rm(scratch, { recursive: true, force: true });
+    }
+  } finally {
+    unlock();
+  }
+}
+
+interface Places {
+  path: string;
+  folder: string;
+  scratch: string;
+}
+
+async function generate(repo: Repo, options: GenerateDeltaOptions, places: Places): Promise<GeneratedDelta> {
+  const { from, to, signal } = options;
+  const commit = await readMetadata(repo, 'commit', to);
+  const work = new DeltaWork(repo, places.scratch, options);
+  const plan = await planDelta(repo, from, decodeCommit(commit, `${to}.commit`), options, work);
+  const parts = await work.build(plan.parts);
+  signal?.throwIfAborted();
+  const inline = options.inline ?? false;
+  const superblock = encodeSuperblock({
+    ...(options.metadata ? { metadata: options.metadata } : {}),
+    timestamp: options.timestamp ?? Math.floor(Date.now() / 1000),
+    from,
+    to,
+    commit,
+    commitMetadata: await readDetachedMetadata(repo, to),
+    parts: parts.map(({ path, ...part }) => ({ ...part, inline: inline ? readFileSync(path) : null })),
+    fallbacks: plan.fallbacks,
+    endianness: options.endianness ?? 'little',
+  });
+  const file = options.signers?.length ? await sign(superblock, options.signers, signal) : superblock;
+  await publish(file, inline ? [] : parts.map(({ path }) => path), places);
+  return {
+    from,
+    to,
+    path: places.path,
+    parts: parts.map(({ path: _, ...part }) => ({ ...part, inline: null })),
+    fallbacks: plan.fallbacks,
+    size: file.length + (inline ? 0 : parts.reduce((sum, { size }) => sum + size, 0)),
+    stats: plan.stats,
+  };
+}
+
+async function sign(data: Buffer, signers: readonly Signer[], signal: AbortSignal | undefined): Promise<Buffer> {
+  const signatures = new Map<string, Uint8Array[]>();
+  for (const signer of signers) {
+    const list = signatures.get(signer.metadataKey) ?? [];
+    list.push(await signer.sign(data, signal));
+    signatures.set(signer.metadataKey, list);
+  }
+  return encodeSignedSuperblock(
+    data,
+    [...signatures].map(([key, value]) => [key, { type: 'aay', value }]),
+  );
+}
+
+/** Moves a delta into place: parts, then the superblock, then whatever an earlier delta of this name had more of. */
+async function publish(superblock: Buffer, parts: string[], { path, folder, scratch }: Places): Promise<void> {
+  const staged = join(scratch, 'superblock');
+  writeFileSync(staged, superblock, { mode: 0o644 });
+  const fd = openSync(staged, 'r');
+  try {
+    syncFilesystem(fd);
+  } finally {
+    closeSync(fd);
+  }
+  for (const [index, part] of parts.entries()) await rename(part, join(folder, String(index)));
+  await syncFolder(folder);
+  await rename(staged, path);
+  if (basename(path) === 'superblock') {
+    for (const name of await readdir(folder)) {
+      if (/^\d+$/.test(name) && Number(name) >= parts.length) await rm(join(folder, name), { force: true });
+    }
+  }
+  await syncFolder(folder);
+}
+
+interface DeltaPlan {
+  parts: ArrangedPart[];
+  fallbacks: DeltaFallback[];
+  stats: DeltaStats;
+}
+
+/** Source and result of this size are compared in memory at most, whatever the options say. */
+const MAX_COMPARED_BYTES = 400 * MEGABYTE;
+
+async function planDelta(
+  repo: Repo,
+  from: Checksum | null,
+  { tree }: Commit,
+  options: GenerateDeltaOptions,
+  work: DeltaWork,
+): Promise<DeltaPlan> {
+  const reader = treeReader(repo);
+  const before = from === null ? null : decodeCommit(await readMetadata(repo, 'commit', from), `${from}.commit`);
+  const old = before ? treeObjects(reader, before.tree) : null;
+  const fresh = newObjects(old, treeObjects(reader, tree));
+  const facts = new ObjectFacts(repo);
+  const sources = old ? new SourceFinder(old, (checksum) => facts.regular(checksum)) : null;
+  const stats = emptyStats();
+  const metadata = (['dirmeta', 'dirtree'] as const).flatMap((type) =>
+    fresh[`${type}s`].map((checksum) => {
+      const { size } = statSync(objectPath(repo, type, checksum));
+      stats.looseBytes += size;
+      return { type, checksum, size };
+    }),
+  );
+  stats.newMetadata = metadata.length;
+  const symlinks: FileToArrange[] = [];
+  const regular: { checksum: Checksum; size: number; from: Checksum | null; paths: readonly string[] }[] = [];
+  for (const { checksum, paths } of fresh.files) {
+    const { header, size, stored } = facts.of(checksum);
+    stats.looseBytes += stored;
+    if ((header.mode & S_IFMT) === S_IFLNK) {
+      symlinks.push({ checksum, paths, header, size, encoding: { kind: 'whole', code: false }, estimate: 16 });
+      continue;
+    }
+    let source = sources?.find(paths, size) ?? null;
+    if (source !== null && facts.of(source).size + size > MAX_COMPARED_BYTES) source = null;
+    if (source !== null) stats.modified++;
+    regular.push({ checksum, size, from: source, paths });
+  }
+  stats.newFiles = regular.length;
+  stats.newSymlinks = symlinks.length;
+  const limit = options.minFallbackBytes ?? 4 * MEGABYTE;
+  const isLarge = (size: number) => limit > 0 && size > limit;
+  // What has no source and is large need not be read at all.
+  const compared = await work.encode(regular.filter(({ from, size }) => from !== null || !isLarge(size)));
+  const files: FileToArrange[] = [];
+  const fallbacks: DeltaFallback[] = [];
+  for (const { checksum, size, paths } of regular) {
+    const { header, stored } = facts.of(checksum);
+    const encoded = compared.get(checksum);
+    if (!encoded || (encoded.encoding.kind === 'whole' && isLarge(size))) {
+      const served = repo.mode === 'archive' ? stored : size;
+      fallbacks.push({ type: 'file', checksum, size: served, unpackedSize: size });
+      continue;
+    }
+    const { encoding, estimate } = encoded;
+    if (encoding.kind === 'patch') stats.patched++;
+    if (encoding.kind === 'copy') {
+      stats.copied++;
+      stats.copiedBytes += size - encoding.fresh.length;
+    }
+    files.push({ checksum, paths, header, size, encoding, estimate });
+  }
+  fallbacks.sort((a, b) => (a.checksum < b.checksum ? -1 : 1));
+  const parts = arrange(metadata, [...files, ...symlinks], options.maxPartBytes ?? DEFAULT_PART_BYTES);
+  return { parts, fallbacks, stats };
+}
+
+/** Half of libostree's: what compressing takes at once is eleven times this, on each core. */
+const DEFAULT_PART_BYTES = 16 * MEGABYTE;
+
+function emptyStats(): DeltaStats {
+  return {
+    newMetadata: 0,
+    newFiles: 0,
+    newSymlinks: 0,
+    modified: 0,
+    patched: 0,
+    copied: 0,
+    copiedBytes: 0,
+    looseBytes: 0,
+  };
+}

@@ -1,0 +1,279 @@
+/**
+ * A way to make new content from old: each step takes bytes of the old content, which may differ a little, and then
+ * bytes that are new.
+ */
+export interface Step {
+  /** Where the old bytes start in the old content. */
+  oldStart: number;
+  /** Where the new content goes on with this step. */
+  newStart: number;
+  /** How many bytes of the old content it takes, about as they are. */
+  similar: number;
+  /** How many new bytes follow. */
+  fresh: number;
+}
+
+/** Bytes that must be the same for two places to be compared at all. */
+const SEED_BYTES = 12;
+/** Places with the same seed that are looked at. */
+const CHAIN = 32;
+/** A match of this length is not bettered. */
+const LONG = 1024;
+/** As long as this many bytes go on as expected nothing else is looked for. */
+const GOOD_RUN = 32;
+/** Of this many bytes ahead, so many the same are a good sign. */
+const WINDOW = 32;
+const MOSTLY = 20;
+/** A place elsewhere must match by this many bytes more to be worth a step (bsdiff's number). */
+const WORTH = 8;
+
+/**
+ * Finds what new content has in common with old: as bsdiff does, stretches that are mostly the same, so that code
+ * whose addresses have moved still counts, but from a hash of short seeds instead of a suffix array: in linear time.
+ * Takes up to 8 bytes for each byte of the old content. Both are shorter than 2 GiB.
+ */
+export function findSteps(old: Uint8Array, content: Uint8Array): Step[] {
+  const [n, m] = [old.length, content.length];
+  const steps: Step[] = [];
+  const index = new SeedIndex(old, content);
+  let scan = 0;
+  // Where the step that is being made starts.
+  let newStart = 0;
+  let oldStart = 0;
+  // Where the old content goes on, relative to the new.
+  let shift = 0;
+  // What goes on as expected does so up to here, at least.
+  let runEnd = 0;
+  // How many of the next bytes are as expected, counted for this position.
+  let window = -1;
+  let ahead = 0;
+  const expected = (at: number) =>
+    at < m && at + shift < n && at + shift >= 0 && old[at + shift] === content[at] ? 1 : 0;
+  while (scan < m) {
+    if (scan >= runEnd) runEnd = scan + runLength(old, content, scan + shift, scan);
+    if (runEnd - scan >= GOOD_RUN || runEnd === m) {
+      scan = runEnd;
+      continue;
+    }
+    if (window === scan - 1) ahead += expected(scan - 1 + WINDOW) - expected(scan - 1);
+    else {
+      ahead = 0;
+      for (let at = scan; at < scan + WINDOW; at++) ahead += expected(at);
+    }
+    window = scan;
+    // Where most goes on as expected, a far better place is not missed by looking now and then.
+    if (ahead >= MOSTLY && (scan & 7) !== 0) {
+      scan++;
+      continue;
+    }
+    const length = index.longest(scan);
+    const place = index.place;
+    if (length > WORTH && place - scan !== shift) {
+      if (length > sameBytes(old, content, scan + shift, scan, length) + WORTH) {
+        const step = makeStep(old, content, { oldStart, newStart, scan, place });
+        steps.push(step);
+        oldStart = step.oldNext;
+        newStart = step.newNext;
+        shift = place - scan;
+        scan += length;
+        runEnd = scan;
+        window = -1;
+        continue;
+      }
+    }
+    scan++;
+  }
+  steps.push(makeStep(old, content, { oldStart, newStart, scan: m, place: -1 }));
+  return steps;
+}
+
+/** How many bytes from two places on are the same. */
+function runLength(old: Uint8Array, content: Uint8Array, oldAt: number, at: number): number {
+  if (oldAt < 0) return 0;
+  const limit = Math.min(old.length - oldAt, content.length - at);
+  let run = 0;
+  while (run < limit && old[oldAt + run] === content[at + run]) run++;
+  return run;
+}
+
+/** How many of `length` bytes from two places on are the same. */
+function sameBytes(old: Uint8Array, content: Uint8Array, oldAt: number, at: number, length: number): number {
+  let same = 0;
+  const start = Math.max(0, -oldAt);
+  const end = Math.min(length, old.length - oldAt);
+  for (let index = start; index < end; index++) if (old[oldAt + index] === content[at + index]) same++;
+  return same;
+}
+
+interface Boundary {
+  oldStart: number;
+  newStart: number;
+  /** Where a match at another place begins, in the new content. */
+  scan: number;
+  /** Where it begins in the old content; negative at the end, where there is none. */
+  place: number;
+}
+
+/**
+ * Ends a step where another place matches better: the stretch before grows forward and the next grows backward for as
+ * long as more than half of the bytes are the same; where they meet, the better one has them.
+ */
+function makeStep(
+  old: Uint8Array,
+  content: Uint8Array,
+  { oldStart, newStart, scan, place }: Boundary,
+): Step & { oldNext: number; newNext: number } {
+  const n = old.length;
+  let forward = 0;
+  {
+    let same = 0;
+    let best = 0;
+    const limit = Math.min(scan - newStart, n - oldStart);
+    for (let length = 0; length < limit; ) {
+      if (old[oldStart + length] === content[newStart + length]) same++;
+      length++;
+      if (2 * same - length > best) {
+        best = 2 * same - length;
+        forward = length;
+      }
+    }
+  }
+  let backward = 0;
+  if (place >= 0) {
+    let same = 0;
+    let best = 0;
+    const limit = Math.min(scan - newStart, place);
+    for (let length = 1; length <= limit; length++) {
+      if (old[place - length] === content[scan - length]) same++;
+      if (2 * same - length > best) {
+        best = 2 * same - length;
+        backward = length;
+      }
+    }
+  }
+  const overlap = newStart + forward - (scan - backward);
+  if (overlap > 0) {
+    let gain = 0;
+    let best = 0;
+    let keep = 0;
+    const [left, right] = [forward - overlap, scan - backward];
+    for (let index = 0; index < overlap; index++) {
+      const byte = content[right + index];
+      if (old[oldStart + left + index] === byte) gain++;
+      if (old[place - backward + index] === byte) gain--;
+      if (gain > best) {
+        best = gain;
+        keep = index + 1;
+      }
+    }
+    forward = left + keep;
+    backward -= keep;
+  }
+  const newNext = scan - backward;
+  return {
+    oldStart,
+    newStart,
+    similar: forward,
+    fresh: newNext - newStart - forward,
+    oldNext: place - backward,
+    newNext,
+  };
+}
+
+/** Places that are indexed, at most; of larger content only every second, fourth, … */
+const MAX_PLACES = 1 << 24;
+const MAX_BUCKETS = 1 << 22;
+
+function reusedBuffer(): (length: number) => Int32Array {
+  let kept = new Int32Array(0);
+  return (length) => {
+    if (length > KEPT_PLACES) return new Int32Array(length);
+    if (kept.length < length) kept = new Int32Array(Math.min(KEPT_PLACES, 2 * length));
+    return kept.subarray(0, length);
+  };
+}
+
+const KEPT_PLACES = 1 << 20;
+const headBuffer = reusedBuffer();
+const chainBuffer = reusedBuffer();
+
+/** Where seeds are in the old content, the latest first. One at a time in a thread. */
+class SeedIndex {
+  /** Where the match that was found last begins. */
+  place = -1;
+  readonly #old: Uint8Array;
+  readonly #content: Uint8Array;
+  readonly #oldView: DataView;
+  readonly #contentView: DataView;
+  readonly #heads: Int32Array;
+  readonly #chains: Int32Array;
+  readonly #step: number;
+  readonly #bits: number;
+
+  constructor(old: Uint8Array, content: Uint8Array) {
+    this.#old = old;
+    this.#content = content;
+    this.#oldView = new DataView(old.buffer, old.byteOffset, old.byteLength);
+    this.#contentView = new DataView(content.buffer, content.byteOffset, content.byteLength);
+    const n = Math.max(0, old.length - SEED_BYTES + 1);
+    let step = 2;
+    while (n / step > MAX_PLACES) step *= 2;
+    let bits = 8;
+    while (1 << bits < n / step && 1 << bits < MAX_BUCKETS) bits++;
+    this.#step = step;
+    this.#bits = bits;
+    // Buffers are used again: most files are small, and new memory for each would be cleared and collected.
+    this.#heads = headBuffer(1 << bits).fill(-1);
+    this.#chains = chainBuffer(Math.ceil(n / step));
+    const [heads, chains, view] = [this.#heads, this.#chains, this.#oldView];
+    const down = 32 - bits;
+    for (let at = 0; at < n; at += step) {
+      const a = view.getInt32(at, true);
+      const b = view.getInt32(at + 4, true);
+      const c = view.getInt32(at + 8, true);
+      // Runs of one byte are everywhere, and lead nowhere.
+      if (a === b && b === c && a === ((a << 8) | (a >>> 24))) continue;
+      const bucket = hash(a, b, c) >>> down;
+      chains[at / step] = heads[bucket]!;
+      heads[bucket] = at;
+    }
+  }
+
+  /** The longest match found for what starts at `at` in the new content; 0 for none. */
+  longest(at: number): number {
+    const content = this.#content;
+    if (at + SEED_BYTES > content.length || this.#chains.length === 0) return 0;
+    const view = this.#contentView;
+    const a = view.getInt32(at, true);
+    const b = view.getInt32(at + 4, true);
+    const c = view.getInt32(at + 8, true);
+    if (a === b && b === c && a === ((a << 8) | (a >>> 24))) return 0;
+    const old = this.#old;
+    const oldView = this.#oldView;
+    let best = 0;
+    let candidate = this.#heads[hash(a, b, c) >>> (32 - this.#bits)]!;
+    for (let left = CHAIN; candidate >= 0 && left > 0; left--) {
+      if (
+        oldView.getInt32(candidate, true) === a &&
+        oldView.getInt32(candidate + 4, true) === b &&
+        (best === 0 || old[candidate + best] === content[at + best])
+      ) {
+        const length = 8 + runLength(old, content, candidate + 8, at + 8);
+        if (length > best) {
+          best = length;
+          this.place = candidate;
+          if (length >= LONG) break;
+        }
+      }
+      candidate = this.#chains[this.#step === 1 ? candidate : candidate / this.#step]!;
+    }
+    return best;
+  }
+}
+
+function hash(a: number, b: number, c: number): number {
+  let h = Math.imul(a, 0x9e3779b1);
+  h = Math.imul(h ^ (h >>> 15) ^ b, 0x85ebca77);
+  h = Math.imul(h ^ (h >>> 13) ^ c, 0xc2b2ae3d);
+  return h ^ (h >>> 16);
+}
