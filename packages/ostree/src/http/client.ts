@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { Body } from './body.ts';
-import { Dialler, type TlsOptions } from './dial.ts';
+import { type Dialled, Dialler, type TlsOptions } from './dial.ts';
 import { located, networkError, TransientError } from './errors.ts';
 import { proxyFor } from './proxy.ts';
 import { type ResponseHead, ResponseParser } from './response-parser.ts';
@@ -143,9 +143,9 @@ export class Origin {
       this.#dials.delete(dial);
     };
     this.#dialler.open(dial.signal).then(
-      (socket) => {
+      (dialled) => {
         ended();
-        const connection = new Connection(socket, {
+        const connection = new Connection(dialled, {
           free: (one) => this.#freed(one),
           gone: (one) => this.#gone(one),
           retry: (exchange) => this.#assign(exchange),
@@ -284,18 +284,18 @@ class Connection {
   #heard = false;
   #gone = false;
 
-  constructor(socket: Socket, owner: ConnectionOwner) {
+  constructor({ socket, receive, volatile }: Dialled, owner: ConnectionOwner) {
     this.#socket = socket;
     this.#owner = owner;
     this.#parser = new ResponseParser({
       onHead: (head) => this.#exchange?.takeHead(head),
-      onBody: (piece) => this.#exchange?.body.push(piece),
+      onBody: (piece) => this.#exchange?.body.push(volatile ? Buffer.from(piece) : piece),
       onEnd: (reusable) => this.#onEnd(reusable),
     });
-    socket.on('data', (piece: Buffer) => this.#onData(piece));
     socket.on('error', (error: Error) => this.destroy(error));
     socket.on('end', () => this.#onClose());
     socket.on('close', () => this.#onClose());
+    receive((piece) => this.#onData(piece));
   }
 
   get usable(): boolean {

@@ -23,6 +23,21 @@ const SYSTEM_AUTHORITIES = [
   '/etc/ssl/cert.pem',
 ];
 
+/** A connection that is ready for a request. */
+export interface Dialled {
+  socket: Socket;
+  /**
+   * Says who takes what is received.
+   *
+   * @param take its pieces are good until it returns, if `volatile`
+   */
+  receive(take: (piece: Buffer) => void): void;
+  volatile: boolean;
+}
+
+/** What one connection reads into, over and over: a piece of memory for each read would be garbage at once. */
+const READ_BYTES = 64 * 1024;
+
 /** Opens connections of one kind: to one origin, perhaps through a proxy. */
 export class Dialler {
   readonly #origin: URL;
@@ -48,22 +63,43 @@ export class Dialler {
     return this.isForwarded ? this.#proxy?.authorization : undefined;
   }
 
-  /** A connection that is ready for a request. Rejects with the network's error, or when aborted. */
-  async open(signal: AbortSignal): Promise<Socket> {
+  /** Rejects with the network's error, or when aborted. */
+  async open(signal: AbortSignal): Promise<Dialled> {
     const secure = this.#origin.protocol === 'https:';
     const first = this.#proxy?.url ?? this.#origin;
-    let socket: Socket = await this.#connect(first, signal);
+    if (!secure && first.protocol === 'http:') return this.#plain(first, signal);
+    const socket = await this.#tunnelled(first, secure, signal);
+    return { socket, receive: (take) => void socket.on('data', take), volatile: false };
+  }
+
+  async #plain(to: URL, signal: AbortSignal): Promise<Dialled> {
+    let taker: ((piece: Buffer) => void) | undefined;
+    const early: Buffer[] = [];
+    const onread = {
+      buffer: Buffer.allocUnsafeSlow(READ_BYTES),
+      callback: (length: number, buffer: Uint8Array) => {
+        const piece = Buffer.from(buffer.buffer, buffer.byteOffset, length);
+        if (taker) taker(piece);
+        else early.push(Buffer.from(piece));
+        return true;
+      },
+    };
+    const socket = await settled(connect({ ...addressOf(to), onread }), 'connect', signal);
+    const receive = (take: (piece: Buffer) => void) => {
+      taker = take;
+      for (const piece of early.splice(0)) take(piece);
+    };
+    return { socket, receive, volatile: true };
+  }
+
+  async #tunnelled(first: URL, secure: boolean, signal: AbortSignal): Promise<Socket> {
+    let socket: Socket = await settled(connect(addressOf(first)), 'connect', signal);
     if (this.#proxy?.url.protocol === 'https:') {
       socket = await this.#secure(socket, hostOf(first), signal, {});
     }
     if (!secure) return socket;
     if (this.#proxy) await tunnel(socket, this.#origin, this.#proxy, signal);
     return this.#secure(socket, hostOf(this.#origin), signal, this.#tls);
-  }
-
-  #connect(to: URL, signal: AbortSignal): Promise<Socket> {
-    const port = Number(to.port || (to.protocol === 'https:' ? 443 : 80));
-    return settled(connect({ host: hostOf(to), port, noDelay: true, keepAlive: true }), 'connect', signal);
   }
 
   #secure(socket: Socket, host: string, signal: AbortSignal, options: TlsOptions): Promise<tls.TLSSocket> {
@@ -86,6 +122,11 @@ export class Dialler {
     }
     return settled(secured, 'secureConnect', signal);
   }
+}
+
+function addressOf(to: URL): { host: string; port: number; noDelay: true; keepAlive: true } {
+  const port = Number(to.port || (to.protocol === 'https:' ? 443 : 80));
+  return { host: hostOf(to), port, noDelay: true, keepAlive: true };
 }
 
 /** Waits for a socket to become usable. */

@@ -39,9 +39,9 @@ type Job = FolderJob | { type: 'dirmeta' | 'file'; checksum: Checksum };
 
 /** Received files go to a worker when there are this many, or this many bytes of them. */
 const BATCH_FILES = 64;
-const BATCH_BYTES = 1024 * 1024;
+const BATCH_BYTES = 512 * 1024;
 /** Received and not yet stored: what bounds memory when the network is faster than the disk. */
-const MAX_PENDING_BYTES = 24 * 1024 * 1024;
+const MAX_PENDING_BYTES = 12 * 1024 * 1024;
 /** With so many files to fetch, no more folders are read meanwhile. */
 const MANY_FILES = 20_000;
 /** What is staged becomes durable and visible after so much, so that an interruption loses little. */
@@ -295,13 +295,24 @@ export class ObjectFetcher {
     this.#batch = [];
     this.#batchBytes = 0;
     this.#storeLater(bytes, async () => {
-      const stored = this.#options.trusted
-        ? await this.#storeTrusted(batch)
-        : await this.#tx.importFilez(compact(batch, bytes));
+      const stored = this.#options.trusted ? await this.#storeTrusted(batch) : await this.#import(batch, bytes);
       for (const { size } of stored) this.bytesUnpacked += size;
       this.contentFetched += batch.length;
       for (let index = 0; index < batch.length; index++) this.#tick();
     });
+  }
+
+  /** Each object is a view of what a connection received; all of them move into one piece that a worker can have. */
+  #import(batch: readonly { checksum: Checksum; data: Buffer }[], bytes: number): Promise<StoredObject[]> {
+    const memory = new ArrayBuffer(bytes);
+    let at = 0;
+    const objects = batch.map(({ checksum, data }) => {
+      const view = new Uint8Array(memory, at, data.length);
+      view.set(data);
+      at += data.length;
+      return { checksum, data: view };
+    });
+    return this.#tx.importFilez(objects, memory);
   }
 
   #storeTrusted(batch: { checksum: Checksum; data: Buffer }[]): Promise<StoredObject[]> {
@@ -389,22 +400,4 @@ export class ObjectFetcher {
     this.#source.close(error);
     if (!this.#flushing) this.#openGate();
   }
-}
-
-/**
- * Moves received pieces into one piece of memory: what is sent to a worker is copied with everything it is a view
- * of, and each piece is a view of a socket's whole buffer.
- */
-function compact(
-  batch: { checksum: Checksum; data: Buffer }[],
-  bytes: number,
-): { checksum: Checksum; data: Uint8Array }[] {
-  const memory = Buffer.allocUnsafeSlow(bytes);
-  let at = 0;
-  return batch.map(({ checksum, data }) => {
-    const view = memory.subarray(at, at + data.length);
-    view.set(data);
-    at += data.length;
-    return { checksum, data: view };
-  });
 }

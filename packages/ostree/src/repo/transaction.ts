@@ -195,10 +195,18 @@ export class Transaction {
     return value;
   }
 
-  /** Takes in content objects that were received as filez, checked by a worker. Throws `corrupt`. */
-  async importFilez(objects: { checksum: Checksum; data: Uint8Array }[]): Promise<StoredObject[]> {
+  /**
+   * Takes in content objects that were received as filez, checked by a worker. Throws `corrupt`.
+   *
+   * @param memory what all of them lie in: it goes over to the worker, and is of no use here afterwards
+   */
+  async importFilez(
+    objects: { checksum: Checksum; data: Uint8Array }[],
+    memory?: ArrayBuffer,
+  ): Promise<StoredObject[]> {
     const cost = objects.reduce((sum, { data }) => sum + data.length, 0) + objects.length * FILE_COST;
-    return this.#count(await this.#run({ kind: 'import-filez', target: this.#target, objects }, cost));
+    const task = { kind: 'import-filez' as const, target: this.#target, objects };
+    return this.#count(await this.#run(task, cost, memory ? [memory] : []));
   }
 
   /** Takes in one content object of any size that was received into a file. The file is gone afterwards. */
@@ -256,8 +264,12 @@ export class Transaction {
   }
 
   /** Gives a task to the workers and remembers that it is under way: staging must outlive it. */
-  #run<K extends Task['kind']>(task: Extract<Task, { kind: K }>, cost: number): Promise<TaskResults[K]> {
-    const promise = pool.run(task, cost);
+  #run<K extends Task['kind']>(
+    task: Extract<Task, { kind: K }>,
+    cost: number,
+    transfer: readonly ArrayBuffer[] = [],
+  ): Promise<TaskResults[K]> {
+    const promise = pool.run(task, cost, transfer);
     this.#running.add(promise);
     const done = () => void this.#running.delete(promise);
     promise.then(done, done);

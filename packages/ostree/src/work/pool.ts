@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { OstreeError, type OstreeErrorCode } from '../errors.ts';
 import { runTask, type Task, type TaskResults } from './task.ts';
@@ -7,6 +8,7 @@ import type { PortableError } from './worker.ts';
 interface Waiting {
   id: number;
   task: Task;
+  transfer: readonly ArrayBuffer[];
   resolve(result: never): void;
   reject(error: unknown): void;
 }
@@ -32,12 +34,17 @@ class WorkPool {
    * in which a thousand small files can be hashed.
    *
    * @param cost about how many bytes the task will handle
+   * @param transfer memory that goes over to the worker instead of being copied; it is of no use here afterwards
    */
-  run<K extends Task['kind']>(task: Extract<Task, { kind: K }>, cost: number): Promise<TaskResults[K]> {
+  run<K extends Task['kind']>(
+    task: Extract<Task, { kind: K }>,
+    cost: number,
+    transfer: readonly ArrayBuffer[] = [],
+  ): Promise<TaskResults[K]> {
     this.#cost += cost;
     if (this.#members.length === 0 && this.#cost < INLINE_BYTES) return runTask(task) as Promise<TaskResults[K]>;
     return new Promise((resolve, reject) => {
-      this.#queue.push({ id: this.#next++, task, resolve, reject });
+      this.#queue.push({ id: this.#next++, task, transfer, resolve, reject });
       this.#dispatch();
     });
   }
@@ -53,14 +60,18 @@ class WorkPool {
       const job = this.#queue.shift()!;
       if (member.running.size === 0) member.worker.ref();
       member.running.set(job.id, job);
-      member.worker.postMessage({ id: job.id, task: job.task });
+      member.worker.postMessage({ id: job.id, task: job.task }, job.transfer);
     }
   }
 
   #start(): Member {
     // A small nursery: what a worker makes is garbage at once, and a large one would only be resident.
     const resourceLimits = { maxYoungGenerationSizeMb: 8 };
-    const worker = new Worker(new URL('./worker.ts', import.meta.url), { execArgv: [], resourceLimits });
+    // In sources it is TypeScript, in the package that is published JavaScript.
+    const worker = new Worker(new URL(`./worker${extname(import.meta.url)}`, import.meta.url), {
+      execArgv: [],
+      resourceLimits,
+    });
     const member: Member = { worker, running: new Map() };
     this.#members.push(member);
     worker.on('message', (message: { id: number; result?: unknown; error?: PortableError }) => {
