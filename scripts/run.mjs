@@ -35,6 +35,8 @@ const tasks = {
   },
   check: { script: 'scripts/check.ts', debian: [] },
   bench: { script: 'bench/main.ts', debian: ['ostree', 'libdeflate0', 'time', 'xdelta3', 'zstd'] },
+  docs: { script: 'scripts/docs.ts', debian: [] },
+  package: { script: 'scripts/package.ts', debian: [] },
   fuzz: { script: 'packages/ostree/src/testing/fuzz/main.ts', debian: [] },
 };
 
