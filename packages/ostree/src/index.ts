@@ -54,6 +54,7 @@ export {
   decodeSuperblock,
   type Superblock,
 } from './delta/superblock.ts';
+export { isSignedDelta, verifyDelta, verifySuperblock } from './delta/verify.ts';
 export { type ChangeKind, diffPaths, type PathChange } from './diff/compare.ts';
 export {
   type Change,

@@ -135,6 +135,43 @@ export const verbs: Record<string, VerbEntry | VerbGroup> = {
     summary: 'Output a metadata object',
     load: async () => (await import('./verbs/show.ts')).show,
   },
+  'static-delta': {
+    summary: 'Static delta related commands',
+    verbs: {
+      list: {
+        summary: 'List static delta files',
+        load: async () => (await import('./verbs/static-delta.ts')).staticDeltaList,
+      },
+      show: {
+        summary: 'Dump information on a delta',
+        load: async () => (await import('./verbs/static-delta.ts')).staticDeltaShow,
+      },
+      delete: {
+        summary: 'Remove a delta',
+        load: async () => (await import('./verbs/static-delta.ts')).staticDeltaDelete,
+      },
+      generate: {
+        summary: 'Generate static delta files',
+        load: async () => (await import('./verbs/static-delta-generate.ts')).staticDeltaGenerate,
+      },
+      'apply-offline': {
+        summary: 'Apply static delta file',
+        load: async () => (await import('./verbs/static-delta-apply.ts')).staticDeltaApplyOffline,
+      },
+      verify: {
+        summary: 'Verify static delta signatures',
+        load: async () => (await import('./verbs/static-delta-apply.ts')).staticDeltaVerify,
+      },
+      indexes: {
+        summary: 'List static delta indexes',
+        load: async () => (await import('./verbs/static-delta.ts')).staticDeltaIndexes,
+      },
+      reindex: {
+        summary: 'Regenerate static delta indexes',
+        load: async () => (await import('./verbs/static-delta.ts')).staticDeltaReindex,
+      },
+    },
+  },
   summary: {
     summary: 'Manage summary metadata',
     load: async () => (await import('./verbs/summary.ts')).summary,

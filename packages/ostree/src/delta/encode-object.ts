@@ -58,6 +58,8 @@ const SHORTEST_COPY = 24;
 const COPY_COST = 6;
 /** A control of a patch is 24 bytes that compress rather well. */
 const CONTROL_COST = 4;
+/** Estimates are no better than this: a patch it is, which compresses better than they say, where they differ by less. */
+const UNSURE = 64;
 /** A patch must save so much to be worth the client's reading another file. */
 const WORTH = 0.95;
 
@@ -107,7 +109,7 @@ function encodeOne(
     const patch = encodePatch(old, content, steps);
     const packed = pack(patch);
     const estimate = packed.length + steps.length * CONTROL_COST;
-    if (estimate <= copyEstimate * 1.02) {
+    if (estimate <= copyEstimate * 1.02 + UNSURE) {
       bestEstimate = estimate;
       best = {
         checksum,
