@@ -1,4 +1,4 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OstreeError, systemCode } from '../errors.ts';
@@ -42,4 +42,26 @@ export async function lockRepo(repo: Repo, kind: 'shared' | 'exclusive', signal?
     throw error;
   }
   return () => closeSync(fd); // an open-file-description lock goes with its file
+}
+
+/**
+ * Waits until nobody else holds this file of the repository locked: for what programs of this library must do one
+ * after the other. It keeps libostree from nothing.
+ *
+ * @param name of the file in the repository's `tmp`
+ * @returns a function that lets go
+ */
+export async function takeTurn(repo: Repo, name: string, signal?: AbortSignal): Promise<() => void> {
+  const folder = join(repo.path, 'tmp');
+  mkdirSync(folder, { recursive: true });
+  const fd = openSync(join(folder, name), 'a+', 0o660);
+  try {
+    for (let wait = 2; !tryFileLock(fd, 'exclusive'); wait = Math.min(wait * 2, 100)) {
+      await sleep(wait, undefined, { signal });
+    }
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+  return () => closeSync(fd);
 }

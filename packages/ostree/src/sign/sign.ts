@@ -5,6 +5,7 @@ import type { Metadata } from '../formats/commit.ts';
 import type { Checksum } from '../formats/object-name.ts';
 import { writeFileDurably } from '../fs/durable.ts';
 import { encode } from '../gvariant/encode.ts';
+import { takeTurn } from '../repo/lock.ts';
 import { objectPath, readDetachedMetadata, readMetadata } from '../repo/objects.ts';
 import type { Repo } from '../repo/repo.ts';
 import { signaturePackets } from './openpgp.ts';
@@ -37,7 +38,7 @@ export async function addSignatures(
 }
 
 /** Metadata with these signatures of one kind instead of those that it has; without the key when there are none. */
-export function withSignatures(metadata: Metadata, key: SignatureKey, signatures: readonly Uint8Array[]): Metadata {
+function withSignatures(metadata: Metadata, key: SignatureKey, signatures: readonly Uint8Array[]): Metadata {
   const others = metadata.filter(([name]) => name !== key);
   return signatures.length === 0 ? others : [...others, [key, { type: 'aay', value: signatures }]];
 }
@@ -72,12 +73,27 @@ export async function signCommit(
   options: SignOptions = {},
 ): Promise<void> {
   const data = await readMetadata(repo, 'commit', commit);
-  const metadata = await addSignatures(data, (await readDetachedMetadata(repo, commit)) ?? [], signers, options);
-  await writeDetachedMetadata(repo, commit, metadata);
+  await changeMetadata(repo, commit, options, (before) => addSignatures(data, before ?? [], signers, options));
+}
+
+/** Who reads detached metadata and then writes it must be alone: a signature added meanwhile would be lost. */
+async function changeMetadata(
+  repo: Repo,
+  commit: Checksum,
+  { signal }: SignOptions,
+  change: (before: Metadata | null) => Promise<Metadata | null>,
+): Promise<void> {
+  const done = await takeTurn(repo, 'treeline-sign.lock', signal);
+  try {
+    const after = await change(await readDetachedMetadata(repo, commit));
+    if (after) await writeDetachedMetadata(repo, commit, after);
+  } finally {
+    done();
+  }
 }
 
 /** Replaces the detached metadata of a commit. Without any an empty file stays, which pulls take over. */
-export async function writeDetachedMetadata(repo: Repo, commit: Checksum, metadata: Metadata): Promise<void> {
+async function writeDetachedMetadata(repo: Repo, commit: Checksum, metadata: Metadata): Promise<void> {
   await writeFileDurably(objectPath(repo, 'commitmeta', commit), encode('a{sv}', metadata));
 }
 
@@ -92,14 +108,14 @@ export async function deleteSignatures(
   key: SignatureKey,
   matches: (signature: Uint8Array) => boolean,
 ): Promise<number> {
-  const metadata = await readDetachedMetadata(repo, commit);
-  const signatures = signaturesOf(metadata, key);
-  if (!metadata || !signatures) return 0;
-  const kept = signatures.filter((signature) => !matches(signature));
-  if (kept.length < signatures.length) {
-    await writeDetachedMetadata(repo, commit, withSignatures(metadata, key, kept));
-  }
-  return signatures.length - kept.length;
+  let deleted = 0;
+  await changeMetadata(repo, commit, {}, async (metadata) => {
+    const signatures = signaturesOf(metadata, key) ?? [];
+    const kept = signatures.filter((signature) => !matches(signature));
+    deleted = signatures.length - kept.length;
+    return deleted > 0 ? withSignatures(metadata!, key, kept) : null;
+  });
+  return deleted;
 }
 
 /**
@@ -108,13 +124,19 @@ export async function deleteSignatures(
  * @throws OstreeError `not-found` without a summary, `signature` when a signer cannot
  */
 export async function signSummary(repo: Repo, signers: readonly Signer[], options: SignOptions = {}): Promise<void> {
-  const summary = await readIfThere(join(repo.path, 'summary'));
-  if (!summary)
-    throw new OstreeError('not-found', `${repo.path}: no summary`, { hint: 'Make one: treeline repo summary -u' });
-  const file = join(repo.path, 'summary.sig');
-  const before = await readIfThere(file);
-  const metadata = await addSignatures(summary, before ? decodeSignatures(before) : [], signers, options);
-  await writeFileDurably(file, encode('a{sv}', metadata));
+  const done = await takeTurn(repo, 'treeline-summary.lock', options.signal);
+  try {
+    const summary = await readIfThere(join(repo.path, 'summary'));
+    if (!summary) {
+      throw new OstreeError('not-found', `${repo.path}: no summary`, { hint: 'Make one: treeline repo summary -u' });
+    }
+    const file = join(repo.path, 'summary.sig');
+    const before = await readIfThere(file);
+    const metadata = await addSignatures(summary, before ? decodeSignatures(before) : [], signers, options);
+    await writeFileDurably(file, encode('a{sv}', metadata));
+  } finally {
+    done();
+  }
 }
 
 async function readIfThere(path: string): Promise<Buffer | null> {

@@ -1,15 +1,10 @@
-import { closeSync, openSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { encodeDeltaList, type ListedDelta, STATIC_DELTAS, updateDeltaIndexes } from '../delta/index-file.ts';
 import { decodeCommit, type Metadata, metadataValue, swap } from '../formats/commit.ts';
 import { type Checksum, compareNames } from '../formats/object-name.ts';
 import { decodeSummaryEntry, encodeSummaryEntry, joinSummary } from '../formats/summary.ts';
-import { tryFileLock } from '../fs/syscalls.ts';
 import { encode, type Value, type Variant } from '../gvariant/encode.ts';
 import { listCollectionRefs, ownCollection } from '../repo/collection-refs.ts';
-import { lockRepo } from '../repo/lock.ts';
+import { lockRepo, takeTurn } from '../repo/lock.ts';
 import { hasObject, readMetadata } from '../repo/objects.ts';
 import { listRefs } from '../repo/refs.ts';
 import type { Repo } from '../repo/repo.ts';
@@ -50,7 +45,8 @@ export interface UpdateSummaryOptions {
 export async function updateSummary(repo: Repo, options: UpdateSummaryOptions = {}): Promise<void> {
   const { signal, signers = [], metadata = [], now = Date.now() } = options;
   const collection = ownCollection(repo);
-  const turn = await waitForTurn(repo, signal);
+  // Two updates at once could put the older list in place last.
+  const turn = await takeTurn(repo, 'treeline-summary.lock', signal);
   try {
     if (collection !== null && options.metadataCommit !== false) {
       const commit = await writeMetadataCommit(repo, collection, metadata, { signal, now });
@@ -83,21 +79,6 @@ export async function updateSummary(repo: Repo, options: UpdateSummaryOptions = 
 /** Updates the summary if the repository is configured to do so whenever refs change (`core.auto-update-summary`). */
 export async function autoUpdateSummary(repo: Repo): Promise<void> {
   if (repoSettings(repo.config).autoUpdateSummary) await updateSummary(repo, { metadataCommit: false });
-}
-
-/** Two updates at once could put the older list in place last. Others' summaries are not waited for: libostree does not. */
-async function waitForTurn(repo: Repo, signal?: AbortSignal): Promise<() => void> {
-  await mkdir(join(repo.path, 'tmp'), { recursive: true });
-  const fd = openSync(join(repo.path, 'tmp/treeline-summary.lock'), 'a+', 0o660);
-  try {
-    for (let wait = 2; !tryFileLock(fd, 'exclusive'); wait = Math.min(wait * 2, 100)) {
-      await sleep(wait, undefined, { signal });
-    }
-  } catch (error) {
-    closeSync(fd);
-    throw error;
-  }
-  return () => closeSync(fd);
 }
 
 type Entry = readonly [name: string, entry: Buffer];
