@@ -42,7 +42,10 @@ class Writer {
 
   #pad(alignment: number): void {
     const bytes = align(this.#length, alignment) - this.#length;
-    if (bytes > 0) this.#buffer.fill(0, this.#reserve(bytes), this.#length);
+    if (bytes === 0) return;
+    // First: making room may replace the buffer.
+    const start = this.#reserve(bytes);
+    this.#buffer.fill(0, start, start + bytes);
   }
 
   #bytes(data: Uint8Array): void {
