@@ -71,6 +71,7 @@ export { applyOverlay, exportOverlay, type OverlayOptions } from './diff/overlay
 export { type PatchOptions, patchText } from './diff/patch.ts';
 export type { DiffSide, FolderSide, RepoSide } from './diff/side.ts';
 export { OstreeError, type OstreeErrorCode } from './errors.ts';
+export { type ExportTarOptions, exportTar } from './export/write-tar.ts';
 export { type Commit, type Metadata, metadataValue } from './formats/commit.ts';
 export type { DirMeta } from './formats/dirmeta.ts';
 export type { DirTree } from './formats/dirtree.ts';

@@ -1,12 +1,50 @@
 import { hash } from 'node:crypto';
-import { type Checksum, type Commit, metadataValue } from '@treeline/ostree';
+import {
+  byteswap,
+  type Checksum,
+  type Commit,
+  decode,
+  metadataValue,
+  printValue,
+  type Repo,
+  readCommit,
+  readMetadata,
+} from '@treeline/ostree';
 
-/** A commit as `ostree show` and `ostree log` print it. */
-export function formatCommit(checksum: Checksum, commit: Commit): string {
+/** How much of an object is shown as it is stored. */
+export type RawForm = 'swapped' | 'unswapped';
+
+type MetadataType = 'commit' | 'dirtree' | 'dirmeta';
+
+/** Metadata, parent, related commits, subject, body, time, tree and attributes of its root. */
+export const COMMIT_FORMAT = '(a{sv}aya(say)sstayay)';
+
+const FORMATS: Record<MetadataType, string> = {
+  commit: COMMIT_FORMAT,
+  dirtree: '(a(say)a(sayay))',
+  dirmeta: '(uuua(ayay))',
+};
+
+/** A metadata object as `ostree show` and `ostree log` print it. */
+export async function formatObject(
+  repo: Repo,
+  type: MetadataType,
+  checksum: Checksum,
+  raw: RawForm | null,
+): Promise<string> {
+  const lines = [`${type} ${checksum}`];
+  if (raw) {
+    const value = decode(FORMATS[type], await readMetadata(repo, type, checksum), { object: `${checksum}.${type}` });
+    lines.push(printValue(FORMATS[type], raw === 'swapped' ? byteswap(FORMATS[type], value) : value));
+  }
+  if (type === 'commit' && raw !== 'swapped') lines.push(...commitLines(await readCommit(repo, checksum)));
+  return `${lines.join('\n')}\n`;
+}
+
+function commitLines(commit: Commit): string[] {
   const { contents, meta } = commit.tree;
   const version = metadataValue(commit.metadata, 'version');
   return [
-    `commit ${checksum}`,
     ...(commit.parent ? [`Parent:  ${commit.parent}`] : []),
     `ContentChecksum:  ${hash('sha256', Buffer.from(contents + meta, 'hex'))}`,
     `Date:  ${formatTime(commit.timestamp)}`,
@@ -14,15 +52,20 @@ export function formatCommit(checksum: Checksum, commit: Commit): string {
     ...(commit.subject ? ['', ...indent(commit.subject)] : ['(no subject)']),
     ...(commit.body ? ['', ...indent(commit.body)] : []),
     '',
-    '',
-  ].join('\n');
+  ];
 }
 
 function indent(text: string): string[] {
-  return text.split('\n').map((line) => `    ${line}`);
+  const lines = text.split('\n');
+  if (lines.at(-1) === '') lines.pop();
+  return lines.map((line) => `    ${line}`);
 }
+
+/** The last second of the year 9999, beyond which there is no such form. */
+const LAST_SECOND = 253402300799;
 
 /** `2026-11-23 02:58:38 +0000`. */
 function formatTime(seconds: number): string {
+  if (seconds > LAST_SECOND) return `Invalid timestamp: ${seconds}`;
   return new Date(seconds * 1000).toISOString().replace('T', ' ').replace(/\..*/, ' +0000');
 }

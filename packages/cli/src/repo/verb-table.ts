@@ -34,6 +34,10 @@ export const verbs: Record<string, VerbEntry | VerbGroup> = {
     summary: 'Compare directory TARGETDIR against revision REV',
     load: async () => (await import('./verbs/diff.ts')).diff,
   },
+  export: {
+    summary: 'Stream COMMIT to stdout in tar format',
+    load: async () => (await import('./verbs/export.ts')).exportVerb,
+  },
   fsck: {
     summary: 'Check the repository for consistency',
     load: async () => (await import('./verbs/fsck.ts')).fsckVerb,

@@ -1,4 +1,6 @@
 import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type Checksum, OstreeError, openRepo, type Repo, resolveRev } from '@treeline/ostree';
 import { type OptionSpec, type Parsed, UsageError } from './options.ts';
 
@@ -18,7 +20,11 @@ export function say(line: string): void {
 
 /** Opens the repository that `--repo`, OSTREE_REPO, the current folder or the system gives, in this order. */
 export async function openNamedRepo(parsed: Parsed): Promise<Repo> {
-  return openRepo(repoPathOf(parsed));
+  const repo = await openRepo(repoPathOf(parsed));
+  // Cleaning up takes it away now and then; ostree makes it again, too.
+  const tmp = join(repo.path, 'tmp');
+  if (!existsSync(tmp)) await mkdir(tmp).catch(() => {});
+  return repo;
 }
 
 export function repoPathOf(parsed: Parsed): string {

@@ -57,7 +57,7 @@ async function readObjectFile(path: string, object: string, repo: Repo): Promise
     return await readFile(path);
   } catch (cause) {
     if (systemCode(cause) === 'ENOENT') {
-      throw new OstreeError('not-found', `${repo.path}: no object ${object}`, { object, cause });
+      throw new OstreeError('not-found', `${repo.path}: No such metadata object ${object}`, { object, cause });
     }
     throw new OstreeError('io', `${path}: ${(cause as Error).message}`, { object, cause });
   }
@@ -109,7 +109,7 @@ export async function readFileObject(repo: Repo, checksum: Checksum): Promise<St
   } catch (cause) {
     if (systemCode(cause) !== 'ENOENT') throw cause;
     const object = `${checksum}.file`;
-    throw new OstreeError('not-found', `${repo.path}: no object ${object}`, { object, cause });
+    throw new OstreeError('not-found', `${repo.path}: Couldn't find file object '${checksum}'`, { object, cause });
   }
 }
 

@@ -31,7 +31,7 @@ export function treeReader(source: Repo | Transaction): TreeReader {
     } catch (cause) {
       if (systemCode(cause) !== 'ENOENT') throw cause;
       const where = 'locate' in source ? source.repo.path : source.path;
-      throw new OstreeError('not-found', `${where}: no object ${object}`, { object, cause });
+      throw new OstreeError('not-found', `${where}: No such metadata object ${object}`, { object, cause });
     }
   };
   return {

@@ -234,6 +234,11 @@ function finish(target: CheckoutTarget, header: FileHeader, fd: number, path: st
   if (!target.userMode) {
     fchownSync(fd, header.uid, header.gid);
     writeXattrs(path, header.xattrs);
+  } else {
+    // A copy of a file belongs to whom the file belongs to, where the system lets it.
+    const [uid, gid] = [process.geteuid?.(), process.getegid?.()];
+    const stats = fstatSync(fd);
+    if (uid !== undefined && gid !== undefined && (stats.uid !== uid || stats.gid !== gid)) fchownSync(fd, uid, gid);
   }
   // After chown, which clears the setuid bits.
   fchmodSync(fd, header.mode & (target.userMode ? 0o1777 : 0o7777));

@@ -154,7 +154,7 @@ test('an input that is not in the store is no fault of the job', async () => {
   assert.equal(result.status, 'infrastructure');
   assert.match(
     result.status === 'infrastructure' ? result.message : '',
-    /could not check out its input "app": .*no object/,
+    /could not check out its input "app": .*(no object|No such metadata object)/,
   );
 });
 

@@ -61,13 +61,21 @@ class Listing {
 
   async path(root: Tree, path: string): Promise<void> {
     const found = lookUp(this.#reader, root, path);
-    if (!found) throw new OstreeError('not-found', `Inspecting path '${path}': No such file or directory: ${path}`);
     const clean = `/${path.split('/').filter(Boolean).join('/')}`;
+    if (!found) throw new OstreeError('not-found', `Inspecting path '${path}': ${this.#missing(root, clean)}`);
     if (found.kind === 'file') await this.#file(found.checksum, clean);
     else {
       this.#dir(found.tree, clean);
-      if (!this.#form.dirOnly) await this.#entries(found.tree, clean === '/' ? '' : clean);
+      if (this.#form.recursive || !this.#form.dirOnly) await this.#entries(found.tree, clean === '/' ? '' : clean);
     }
+  }
+
+  /** A file on the way is another matter than nothing at all. */
+  #missing(root: Tree, path: string): string {
+    for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
+      if (lookUp(this.#reader, root, path.slice(0, end))?.kind === 'file') return 'Not a directory';
+    }
+    return `No such file or directory: ${path}`;
   }
 
   async #entries(tree: Tree, path: string): Promise<void> {
