@@ -56,23 +56,25 @@ function subkeyOf(fields: readonly string[], validity: string): GpgSubkey {
 }
 
 function userOf(id: string, validity: string): GpgUser {
-  const parts = /^(.*?)\s*(?:\([^()]*\))?\s*(?:<([^<>]*)>)?$/.exec(id);
-  return {
-    id,
-    name: parts?.[1] ?? id,
-    email: parts?.[2] ?? '',
-    revoked: validity === 'r',
-    invalid: validity === 'i',
-  };
+  const [beforeEmail, email] = takeLast(id, '<', '>');
+  const [name] = takeLast(beforeEmail, '(', ')');
+  return { id, name, email: email ?? '', revoked: validity === 'r', invalid: validity === 'i' };
 }
 
-/** Colons and what does not print are written as `\x3a`. */
+/** What stands in brackets at the end of a text, and what is before it. */
+function takeLast(text: string, open: string, close: string): [rest: string, inside: string | null] {
+  const start = text.endsWith(close) ? text.lastIndexOf(open) : -1;
+  return start < 0 ? [text, null] : [text.slice(0, start).trimEnd(), text.slice(start + 1, -1)];
+}
+
+/** Colons and what does not print are written as `\x3a`. Control characters stay so: this goes to terminals. */
 function unescapeField(field: string): string {
   if (!field.includes('\\')) return field;
   const bytes = Buffer.from(field, 'utf8').toString('latin1');
-  const whole = bytes.replace(/\\x([0-9a-f]{2})/gi, (_all, hex: string) =>
-    String.fromCharCode(Number.parseInt(hex, 16)),
-  );
+  const whole = bytes.replace(/\\x([0-9a-f]{2})/gi, (escape, hex: string) => {
+    const code = Number.parseInt(hex, 16);
+    return code < 0x20 || code === 0x7f ? escape : String.fromCharCode(code);
+  });
   return Buffer.from(whole, 'latin1').toString('utf8');
 }
 

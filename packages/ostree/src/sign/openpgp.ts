@@ -80,15 +80,20 @@ function hex(bytes: Buffer): string {
   return bytes.toString('hex').toUpperCase();
 }
 
-const ARMOR =
-  /^-----BEGIN PGP SIGNATURE-----\r?\n(?:[^\r\n]*\S[^\r\n]*\r?\n)*\s*\r?\n([A-Za-z0-9+/\r\n]+=*)\s*(?:=[A-Za-z0-9+/]{4}\s*)?-----END PGP SIGNATURE-----\s*$/;
+const [BEGIN, END] = ['-----BEGIN PGP SIGNATURE-----', '-----END PGP SIGNATURE-----'];
 /** A signature is a few hundred bytes; text that is longer than this is none. */
 const MAX_ARMOR_BYTES = 64 * 1024;
 
-/** The bytes inside of ASCII armor; bytes without armor as they are. */
+/** The bytes inside of ASCII armor (RFC 4880, section 6.2); bytes without armor as they are. Null for neither. */
 function dearmor(blob: Buffer): Buffer | null {
   if (blob.length === 0 || (blob[0]! & 0x80) !== 0) return blob;
   if (blob.length > MAX_ARMOR_BYTES) return null;
-  const found = ARMOR.exec(blob.toString('latin1').trimStart());
-  return found ? Buffer.from(found[1]!, 'base64') : null;
+  const lines = blob.toString('latin1').trim().split('\n');
+  if (lines.shift()?.trimEnd() !== BEGIN || lines.pop()?.trimEnd() !== END) return null;
+  // Headers end with an empty line. The checksum is gpg's to look at, or nobody's: a signature checks itself.
+  const start = lines.findIndex((line) => line.trim() === '') + 1;
+  if (start === 0) return null;
+  const body = lines.slice(start).map((line) => line.trim());
+  if (body.at(-1)?.startsWith('=')) body.pop();
+  return body.every((line) => /^[A-Za-z0-9+/]*={0,2}$/.test(line)) ? Buffer.from(body.join(''), 'base64') : null;
 }
