@@ -89,6 +89,7 @@ export { decodeSummary, encodeSummary, type Summary, type SummaryRef } from './f
 export { syncFolder, writeFileDurably } from './fs/durable.ts';
 export { type DamagedObject, type FsckOptions, type FsckReport, fsck } from './fsck/fsck.ts';
 export { byteswap } from './gvariant/byteswap.ts';
+export { type RepairReport, type RepairSource, repair } from './fsck/repair.ts';
 export { decode } from './gvariant/decode.ts';
 export { encode, type Value, type Variant } from './gvariant/encode.ts';
 export { parseValue } from './gvariant/parse.ts';

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Checksum } from '../formats/object-name.ts';
 import { lockRepo } from '../repo/lock.ts';
-import { openRepo, type Repo } from '../repo/repo.ts';
+import { withParents } from '../repo/parents.ts';
+import type { Repo } from '../repo/repo.ts';
 import { repoSettings } from '../repo/settings.ts';
 import { pruneCaches } from './caches.ts';
 import { pruneDeltas } from './deltas.ts';
@@ -117,17 +118,6 @@ export async function prune(repo: Repo, options: PruneOptions = {}): Promise<Pru
   await pruneDeltas(repo, { ...(signal && { signal }) });
   await pruneCaches(repo);
   return report;
-}
-
-/** A repository and those in which it looks for what it has not. */
-async function withParents(repo: Repo): Promise<Repo[]> {
-  const repos = [repo];
-  for (let parent = repo.config.get('core')?.get('parent'); parent && repos.length < 16; ) {
-    const next: Repo = await openRepo(parent);
-    repos.push(next);
-    parent = next.config.get('core')?.get('parent');
-  }
-  return repos;
 }
 
 interface DoomedObject extends StoredObject {

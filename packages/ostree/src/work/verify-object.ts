@@ -1,6 +1,9 @@
 import { createHash, hash } from 'node:crypto';
 import { createReadStream, lstatSync, readFileSync } from 'node:fs';
 import { OstreeError, systemCode } from '../errors.ts';
+import { decodeCommit } from '../formats/commit.ts';
+import { decodeDirMeta } from '../formats/dirmeta.ts';
+import { decodeDirTree } from '../formats/dirtree.ts';
 import { encodeFileHeader } from '../formats/file.ts';
 import { type Checksum, corruptedObject, type ObjectType } from '../formats/object-name.ts';
 import type { ObjectFormat } from '../repo/repo.ts';
@@ -39,8 +42,11 @@ export async function verifyObject(format: ObjectFormat, object: ObjectToVerify)
 
 async function verify(format: ObjectFormat, { type, checksum, path }: ObjectToVerify): Promise<void> {
   let actual: string;
-  if (type !== 'file') actual = hash('sha256', readFileSync(path));
-  else if (format.mode === 'archive') {
+  if (type !== 'file') {
+    const data = readFileSync(path);
+    actual = hash('sha256', data);
+    if (actual === checksum) parseMetadata(type, data, `${checksum}.${type}`);
+  } else if (format.mode === 'archive') {
     const data = lstatSync(path).size > WHOLE_FILE_BYTES ? null : readFileSync(path);
     // A small file can unpack to a large one: only what says it is small is unpacked in memory.
     if (data && data.length >= 16 && data.readBigUInt64BE(8) <= BigInt(2 * WHOLE_FILE_BYTES))
@@ -50,6 +56,13 @@ async function verify(format: ObjectFormat, { type, checksum, path }: ObjectToVe
   } else actual = await hashBare(format, path, `${checksum}.file`);
   if (actual === checksum) return;
   throw corruptedObject(type, checksum, actual);
+}
+
+/** Bytes with the right checksum may still be those of nothing that can be used. Throws `corrupt`. */
+function parseMetadata(type: ObjectType, data: Buffer, object: string): void {
+  if (type === 'dirtree') decodeDirTree(data, object);
+  else if (type === 'dirmeta') decodeDirMeta(data, object);
+  else if (type === 'commit') decodeCommit(data, object);
 }
 
 async function hashBare(format: ObjectFormat, path: string, object: string): Promise<Checksum> {
