@@ -10,6 +10,8 @@ export type HarnessOptions = {
   /** Only measures whose name contains one of these; all if empty. */
   only: readonly string[];
   keepScratch: boolean;
+  /** Tiny inputs, to see whether a suite works. */
+  small?: boolean;
   say: (text: string) => void;
   signal?: AbortSignal;
 };
@@ -26,6 +28,8 @@ export async function runSuite(suite: Suite, options: HarnessOptions): Promise<R
   const bench: Bench = {
     scratch: options.scratch,
     runs: options.runs,
+    small: options.small ?? false,
+    wants: (...names) => names.some(isWanted),
     measure,
     say,
     run: (contender) => runMeasured(contender, signal),

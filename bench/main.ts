@@ -13,7 +13,7 @@ const suites = globSync('suites/*.ts', { cwd: folder })
   .map((path) => basename(path, '.ts'))
   .sort();
 
-const usage = `Usage: npm run bench -- SUITE [--json] [--runs N] [--only TEXT]… [--keep]
+const usage = `Usage: npm run bench -- SUITE [--json] [--runs N] [--only TEXT]… [--keep] [--small]
 
 Suites: ${suites.join(', ')}
 
@@ -21,6 +21,7 @@ Suites: ${suites.join(', ')}
   --runs N      pairs of each measure (5)
   --only TEXT   only measures whose name contains TEXT; may be repeated
   --keep        keep the scratch folder, so that the next run need not gather the tree again
+  --small       tiny inputs: to see whether the suite works, not to measure anything
 
 The scratch folder is .cache/bench/SUITE, or $TREELINE_BENCH_DIR/SUITE; it must be on a real disk, not a tmpfs.
 Exit codes: 0 all was measured (a missed goal is marked, not an error), 1 something could not be measured, 2 usage.`;
@@ -41,7 +42,10 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => interruption.abort(new DOMException(`ended by ${signal}`, 'AbortError')));
 }
 
-const scratch = join(resolve(process.env.TREELINE_BENCH_DIR ?? join(folder, '../.cache/bench')), name);
+const scratch = join(
+  resolve(process.env.TREELINE_BENCH_DIR ?? join(folder, '../.cache/bench')),
+  values.small ? `${name}-small` : name,
+);
 await mkdir(scratch, { recursive: true });
 const machine = await describeMachine(scratch);
 // A file per suite, so that a new one needs no change here.
@@ -56,6 +60,7 @@ try {
     runs,
     only: values.only,
     keepScratch: values.keep,
+    small: values.small,
     say: (text) => console.error(`[${((performance.now() - began) / 1000).toFixed(0).padStart(4)} s] ${text}`),
     signal: interruption.signal,
   });
@@ -83,6 +88,7 @@ function readArguments() {
         runs: { type: 'string', default: '5' },
         only: { type: 'string', multiple: true, default: [] },
         keep: { type: 'boolean', default: false },
+        small: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
       },
     });

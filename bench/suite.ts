@@ -17,7 +17,7 @@ export type Contender = {
 export type Sample = {
   /** Wall clock, s. */
   seconds: number;
-  /** Largest resident set of any one process of the command, bytes. */
+  /** Largest resident set of the command, bytes: of all its processes together, as often as they were looked at. */
   peakBytes: number;
   /** User and system time of all its processes, s. */
   cpuSeconds: number;
@@ -76,7 +76,11 @@ export type Bench = {
   remark: (text: string) => void;
   /** Does something when the suite ends, however it ends. */
   atEnd: (action: () => Promise<void>) => void;
+  /** Whether one of these measures is to be run at all: what only they need, need not be made otherwise. */
+  wants: (...names: string[]) => boolean;
   runs: number;
+  /** Only to see whether the suite works: inputs may be tiny. */
+  small: boolean;
 };
 
 export type Measured = { ours: Sample[]; theirs: Sample[] };
