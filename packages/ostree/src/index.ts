@@ -1,5 +1,6 @@
 export { type CheckoutOptions, type CheckoutStats, checkout } from './checkout/checkout.ts';
 export { bootableMetadata } from './commit/bootable.ts';
+export { checksumFile } from './commit/checksum-file.ts';
 export { commitSizes } from './commit/commit-sizes.ts';
 export { ConsumedPaths } from './commit/consumed.ts';
 export { type WriteFolderOptions, writeFolder } from './commit/folder.ts';
@@ -88,8 +89,8 @@ export { decodeSizes, encodeSizes, type ObjectSize } from './formats/sizes.ts';
 export { decodeSummary, encodeSummary, type Summary, type SummaryRef } from './formats/summary.ts';
 export { syncFolder, writeFileDurably } from './fs/durable.ts';
 export { type DamagedObject, type FsckOptions, type FsckReport, fsck } from './fsck/fsck.ts';
-export { byteswap } from './gvariant/byteswap.ts';
 export { type RepairReport, type RepairSource, repair } from './fsck/repair.ts';
+export { byteswap } from './gvariant/byteswap.ts';
 export { decode } from './gvariant/decode.ts';
 export { encode, type Value, type Variant } from './gvariant/encode.ts';
 export { parseValue } from './gvariant/parse.ts';

@@ -22,6 +22,10 @@ export const verbs: Record<string, VerbEntry | VerbGroup> = {
     summary: 'Check out a commit into a filesystem tree',
     load: async () => (await import('./verbs/checkout.ts')).checkoutVerb,
   },
+  checksum: {
+    summary: 'Checksum a file or directory',
+    load: async () => (await import('./verbs/checksum.ts')).checksumVerb,
+  },
   commit: {
     summary: 'Commit a new revision',
     load: async () => (await import('./verbs/commit.ts')).commit,
