@@ -19,11 +19,11 @@ import type { Remote } from './remote.ts';
 export async function receiveDelta(
   tx: Transaction,
   remote: Remote,
-  { superblock, unpacked }: FoundDelta,
+  { superblock, unpacked, download }: FoundDelta,
   meter: ProgressMeter,
 ): Promise<number> {
   const { from, to, parts } = superblock;
-  assertFreeSpace(tx.repo, unpacked);
+  assertFreeSpace(tx.repo, unpacked + download);
   const folder = deltaFolder(from, to);
   const received: ReceivedPart[] = [];
   const part = async (index: number): Promise<string> => {

@@ -8,6 +8,7 @@ import { assertHash, hasObject, MAX_METADATA_BYTES, objectPath, readDetachedMeta
 import type { Repo } from '../repo/repo.ts';
 import { type Verification, verifySigned } from '../sign/remote-verification.ts';
 import { MAX_REQUESTS } from './http.ts';
+import { inParallel } from './in-parallel.ts';
 import { isComplete } from './known-trees.ts';
 import { missing } from './missing-object.ts';
 import type { ProgressMeter } from './progress.ts';
@@ -70,16 +71,7 @@ const MAX_COMMIT_BYTES = 16 * 1024 * 1024;
  */
 export async function fetchHistory(repo: Repo, remote: Remote, options: HistoryOptions): Promise<History> {
   const walk = new HistoryWalk(repo, remote, options);
-  const heads = [...options.heads.keys()];
-  const follow = async () => {
-    for (let head = heads.shift(); head !== undefined; head = heads.shift()) await walk.follow(head);
-  };
-  try {
-    await Promise.all(Array.from({ length: Math.min(MAX_REQUESTS, heads.length) }, follow));
-  } catch (error) {
-    heads.length = 0; // the others stop after what they are at
-    throw error;
-  }
+  await inParallel([...options.heads.keys()], MAX_REQUESTS, (head) => walk.follow(head));
   return walk;
 }
 

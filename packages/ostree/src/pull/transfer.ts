@@ -14,6 +14,8 @@ import { copyTrees } from './copy-objects.ts';
 import { ObjectFetcher } from './fetch-objects.ts';
 import { type FoundDelta, findDelta } from './find-delta.ts';
 import { fetchHistory, type KnownCommit, type PulledCommit } from './history.ts';
+import { MAX_REQUESTS } from './http.ts';
+import { inParallel } from './in-parallel.ts';
 import { completeRoots, isComplete, partialMark } from './known-trees.ts';
 import { tidyPartials } from './partial.ts';
 import { lackingObjects, type PullPrediction, predict } from './prediction.ts';
@@ -151,8 +153,8 @@ class TransferRun {
     const found = new Map<Checksum, FoundDelta>();
     if (deltas === 'never') return found;
     const required = deltas === 'required';
-    for (const to of heads.keys()) {
-      if (isComplete(this.#repo, to)) continue;
+    await inParallel([...heads.keys()], MAX_REQUESTS, async (to) => {
+      if (isComplete(this.#repo, to)) return;
       const ref = related.get(to);
       const current = ref ? await this.#firstRef(ref.here) : null;
       const count = (bytes: number) => {
@@ -166,7 +168,7 @@ class TransferRun {
       } catch (error) {
         if (required || !isDispensable(error)) throw error;
       }
-    }
+    });
     return found;
   }
 
@@ -195,12 +197,12 @@ class TransferRun {
   }
 
   #assertRoom(commits: readonly PulledCommit[]): void {
-    if (this.#plan.subpaths) return;
-    let bytes = 0;
-    for (const { commit } of commits) {
-      const lacking = lackingObjects(this.#repo, commit);
-      bytes += (this.#repo.mode === 'archive' ? lacking?.archived : lacking?.unpacked) ?? 0;
-    }
+    if (this.#plan.subpaths || commits.length === 0) return;
+    const { meter } = this.#plan;
+    const lacking = commits.map(({ commit }) => lackingObjects(this.#repo, commit));
+    const sum = (key: 'archived' | 'unpacked') => lacking.reduce((total, one) => total + (one?.[key] ?? 0), 0);
+    if (lacking.every((one) => one !== null)) meter.bytesExpected = meter.bytes + sum('archived');
+    const bytes = sum(this.#repo.mode === 'archive' ? 'archived' : 'unpacked');
     if (bytes > 0) assertFreeSpace(this.#repo, bytes);
   }
 
@@ -212,9 +214,13 @@ class TransferRun {
     if (incomplete.length === 0) return;
     const plan = this.#plan;
     if (!plan.subpaths) this.#whole.push(...incomplete.map(({ checksum }) => checksum));
-    await this.#applyDeltas(tx, deltas);
+    const made = await this.#applyDeltas(tx, deltas);
+    const others = incomplete.filter(({ checksum }) => !made.has(checksum));
+    if (others.length === 0) return;
+    // What deltas made is looked for where everything is.
+    if (made.size > 0) await tx.flush();
     const roots: RootToWalk[] = [];
-    for (const { checksum, commit } of incomplete) {
+    for (const { checksum, commit } of others) {
       const known = completeRoots(this.#repo, await this.#predecessors(checksum, commit.parent));
       roots.push({ tree: commit.tree, known });
     }
@@ -253,9 +259,14 @@ class TransferRun {
     }
   }
 
-  /** What deltas make need not be fetched; what they fail to make is, unless they are required. */
-  async #applyDeltas(tx: Transaction, deltas: ReadonlyMap<Checksum, FoundDelta>): Promise<void> {
+  /**
+   * What deltas make need not be fetched; what they fail to make is, unless they are required.
+   *
+   * @returns the commits that are whole now
+   */
+  async #applyDeltas(tx: Transaction, deltas: ReadonlyMap<Checksum, FoundDelta>): Promise<Set<Checksum>> {
     const { meter, deltas: use } = this.#plan;
+    const made = new Set<Checksum>();
     for (const [to, delta] of deltas) {
       // Until everything is there, the commit that a delta brings along does not count.
       await writeFileDurably(partialMark(this.#repo, to), '');
@@ -265,10 +276,12 @@ class TransferRun {
         this.stats.deltaParts += await receiveDelta(tx, this.#remote, delta, meter);
         this.stats.bytesUnpacked += tx.stats.contentBytesWritten - before;
         this.stats.contentWritten += tx.stats.contentBytesWritten - before;
+        made.add(to);
       } catch (error) {
         if (use === 'required' || !isDispensable(error)) throw error;
       }
     }
+    return made;
   }
 
   async #fetchFallbacks(tx: Transaction, checksums: readonly Checksum[]): Promise<void> {
