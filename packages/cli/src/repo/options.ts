@@ -46,7 +46,7 @@ export const repoOption: Record<string, OptionSpec> = {
   repo: {
     type: 'string',
     argument: 'PATH',
-    help: 'Path to OSTree repository (defaults to current directory or /sysroot/ostree/repo)',
+    help: 'Path to OSTree repository (defaults to current directory or /ostree/repo)',
   },
 };
 

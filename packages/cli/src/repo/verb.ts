@@ -18,7 +18,7 @@ export function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** Opens the repository that `--repo`, OSTREE_REPO, the current folder or the system gives, in this order. */
+/** Opens the repository of repoPathOf. */
 export async function openNamedRepo(parsed: Parsed): Promise<Repo> {
   const repo = await openRepo(repoPathOf(parsed));
   // Cleaning up takes it away now and then; ostree makes it again, too.
@@ -27,11 +27,17 @@ export async function openNamedRepo(parsed: Parsed): Promise<Repo> {
   return repo;
 }
 
+/**
+ * The repository to work on: `--repo`, the current folder if it is one, OSTREE_REPO, or the system's below OSTREE_SYSROOT
+ * (`ostree_repo_new_default`).
+ */
 export function repoPathOf(parsed: Parsed): string {
-  const named = parsed.text('repo') ?? process.env.OSTREE_REPO;
+  const named = parsed.text('repo');
   if (named) return named;
   if (existsSync('objects') && existsSync('config')) return '.';
-  if (existsSync('/sysroot/ostree/repo/config')) return '/sysroot/ostree/repo';
+  if (process.env.OSTREE_REPO) return process.env.OSTREE_REPO;
+  const system = join(process.env.OSTREE_SYSROOT || '/', 'ostree/repo');
+  if (existsSync(join(system, 'config'))) return system;
   throw new UsageError('Command requires a --repo argument');
 }
 
