@@ -7,6 +7,7 @@ import type { Repo } from '../repo/repo.ts';
 import { gpgError, runIsolatedGpg, runUserGpg, withGpgHome } from './gpg.ts';
 import { remoteKeyringName } from './gpg-keyring.ts';
 
+/** Which keys are imported. */
 export interface ImportGpgKeysOptions {
   /** Keys, binary or ASCII-armored; default those of the user's own keyring. */
   source?: Uint8Array;

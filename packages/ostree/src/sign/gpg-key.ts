@@ -12,6 +12,7 @@ export interface GpgSubkey {
   invalid: boolean;
 }
 
+/** Whose key it is. */
 export interface GpgUser {
   /** `Name (comment) <address>`. */
   id: string;
@@ -21,6 +22,7 @@ export interface GpgUser {
   invalid: boolean;
 }
 
+/** A public key of GPG. */
 export interface GpgKey {
   /** The primary key first. */
   subkeys: GpgSubkey[];
@@ -71,9 +73,9 @@ function takeLast(text: string, open: string, close: string): [rest: string, ins
 function unescapeField(field: string): string {
   if (!field.includes('\\')) return field;
   const bytes = Buffer.from(field, 'utf8').toString('latin1');
-  const whole = bytes.replace(/\\x([0-9a-f]{2})/gi, (escape, hex: string) => {
+  const whole = bytes.replace(/\\x([0-9a-f]{2})/gi, (written, hex: string) => {
     const code = Number.parseInt(hex, 16);
-    return code < 0x20 || code === 0x7f ? escape : String.fromCharCode(code);
+    return code < 0x20 || code === 0x7f ? written : String.fromCharCode(code);
   });
   return Buffer.from(whole, 'latin1').toString('utf8');
 }

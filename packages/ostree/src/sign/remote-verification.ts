@@ -29,6 +29,7 @@ export interface VerifiedSignature {
   text: string;
 }
 
+/** What is demanded instead of what the configuration says. */
 export interface VerificationOverrides {
   /** Instead of the remote's `gpg-verify` or `gpg-verify-summary`. */
   gpg?: boolean;

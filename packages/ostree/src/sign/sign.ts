@@ -12,6 +12,7 @@ import { signaturePackets } from './openpgp.ts';
 import { decodeSignatures, signaturesOf } from './remote-verification.ts';
 import type { SignatureKey, Signer } from './signer.ts';
 
+/** How something is signed. */
 export interface SignOptions {
   signal?: AbortSignal;
 }

@@ -15,7 +15,11 @@ export interface Signer {
   /** The signature of exactly these bytes. Throws OstreeError `signature` when it cannot be had. */
   sign(data: Uint8Array, signal?: AbortSignal): Promise<Uint8Array>;
   /** Who signs, for "is already signed with GPG key …": ids or fingerprints of the key and its subkeys. */
-  readonly key?: { name: string; issuers(signal?: AbortSignal): Promise<readonly string[]> };
+  readonly key?: {
+    name: string;
+    /** Asks which those are. */
+    issuers(signal?: AbortSignal): Promise<readonly string[]>;
+  };
 }
 
 /**
@@ -33,6 +37,7 @@ export function dummySigner(key: string): Signer {
   return signatureType('dummy').signer(key);
 }
 
+/** With which key GPG signs. */
 export interface GpgSignerOptions {
   /** Key id, fingerprint or user of a secret key. */
   keyId: string;
@@ -77,6 +82,7 @@ async function gpgIssuers(homedir: string | undefined, keyId: string, signal?: A
   );
 }
 
+/** A program that signs. */
 export interface CommandSignerOptions {
   /** Program and arguments; no shell is involved. */
   command: readonly [string, ...string[]];
