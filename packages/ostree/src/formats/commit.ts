@@ -6,6 +6,7 @@ import { type Checksum, checksumFromBytes, checksumToBytes, type Tree } from './
 /** Metadata of a commit, in stored order: the order is part of the commit's checksum. */
 export type Metadata = readonly (readonly [key: string, value: Variant])[];
 
+/** What a commit object says. */
 export interface Commit {
   metadata: Metadata;
   parent: Checksum | null;
@@ -26,7 +27,7 @@ export function encodeCommit(commit: Commit): Buffer {
     [],
     commit.subject,
     commit.body,
-    swap(BigInt(commit.timestamp)),
+    swap(BigInt.asUintN(64, BigInt(commit.timestamp))),
     checksumToBytes(commit.tree.contents),
     checksumToBytes(commit.tree.meta),
   ]);
@@ -43,7 +44,7 @@ export function decodeCommit(data: Uint8Array, object: string): Commit {
     Uint8Array,
     Uint8Array,
   ];
-  const seconds = Number(swap(timestamp));
+  const seconds = Number(BigInt.asIntN(64, swap(timestamp))); // of before 1970, it is below zero
   if (!Number.isSafeInteger(seconds)) throw new OstreeError('corrupt', `${object}: an absurd time`, { object });
   return {
     metadata,

@@ -14,6 +14,7 @@ export interface Tree {
 
 const HEX64 = /^[0-9a-f]{64}$/;
 
+/** Whether a text is 64 lower-case hexadecimal digits. */
 export function isChecksum(text: string): boolean {
   return HEX64.test(text);
 }

@@ -5,6 +5,7 @@ import { LazyArray, tupleMembers } from '../gvariant/lazy.ts';
 import { swap } from './commit.ts';
 import { type Checksum, checksumFromBytes, checksumToBytes, compareNames } from './object-name.ts';
 
+/** What a summary says of a ref. */
 export interface SummaryRef {
   commit: Checksum;
   /** Bytes of the commit object. Clients refuse a longer one, so it must be right. */
@@ -15,6 +16,7 @@ export interface SummaryRef {
   version?: string | null;
 }
 
+/** The refs of a repository with what clients need to know before they ask for more. */
 export interface Summary {
   refs: Map<string, SummaryRef>;
   metadata: readonly (readonly [string, Variant])[];
@@ -38,7 +40,7 @@ export function encodeSummary({ refs, metadata }: Summary): Buffer {
 export function encodeSummaryEntry({ commit, size, timestamp, version }: SummaryRef): Buffer {
   const extra: Value[] = [];
   if (version) extra.push([VERSION, { type: 's', value: version }]);
-  if (timestamp !== null) extra.push([TIMESTAMP, { type: 't', value: swap(BigInt(timestamp)) }]);
+  if (timestamp !== null) extra.push([TIMESTAMP, { type: 't', value: swap(BigInt.asUintN(64, BigInt(timestamp))) }]);
   return encode(ENTRY, [BigInt(size), checksumToBytes(commit), extra]);
 }
 
@@ -127,7 +129,7 @@ export function decodeSummary(data: Uint8Array, object = 'summary'): Summary {
     refs.set(name, {
       commit: checksumFromBytes(checksum, `${object}: ref ${name}`),
       size: Number(size),
-      timestamp: time?.type === 't' ? Number(swap(time.value as bigint)) : null,
+      timestamp: time?.type === 't' ? Number(BigInt.asIntN(64, swap(time.value as bigint))) : null,
       ...(version?.type === 's' ? { version: version.value as string } : {}),
     });
   }

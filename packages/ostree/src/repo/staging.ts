@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, renameSync, statSync } from 'node:fs';
+import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, renameSync, rmSync, statSync } from 'node:fs';
 import { access, constants, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OstreeError, systemCode } from '../errors.ts';
@@ -85,6 +85,9 @@ async function release(repo: Repo, path: string, held: number): Promise<void> {
     if (!folders.has(folder)) mkdirSync(folder, { recursive: true });
     folders.add(folder);
     renameSync(join(path, name), join(objects, loosePath(name.slice(0, 64), extensionOf(name))));
+    // A commit that is here is deleted no more.
+    if (name.endsWith('.commit'))
+      rmSync(join(objects, loosePath(name.slice(0, 64), 'tombstone-commit')), { force: true });
   }
   if (!repo.fsync) return;
   if (many) syncFilesystem(held);

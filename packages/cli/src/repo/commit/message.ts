@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OstreeError } from '@treeline/ostree';
+import { parseDate } from '../date-text.ts';
 import { type Parsed, UsageError } from '../options.ts';
 
 export interface Message {
@@ -70,8 +71,8 @@ function runEditor(input: string): string {
 export function timestampOf(parsed: Parsed): number | undefined {
   const text = parsed.text('timestamp');
   if (text !== undefined) {
-    const seconds = /^@-?\d+(\.\d+)?$/.test(text) ? Math.floor(Number(text.slice(1))) : parseDate(text);
-    if (!Number.isSafeInteger(seconds) || seconds < 0) throw new UsageError(`Could not parse '${text}'`);
+    const seconds = parseDate(text);
+    if (seconds === null) throw new UsageError(`Could not parse '${text}'`);
     return seconds;
   }
   const epoch = process.env.SOURCE_DATE_EPOCH;
@@ -84,11 +85,4 @@ export function timestampOf(parsed: Parsed): number | undefined {
   }
   if (!Number.isSafeInteger(seconds) || seconds < 0) throw new UsageError(`SOURCE_DATE_EPOCH: ${epoch} is no time`);
   return seconds;
-}
-
-/** A date without a time is midnight here, where JavaScript would take Greenwich. */
-function parseDate(text: string): number {
-  if (text.trim() === 'now') return Math.floor(Date.now() / 1000);
-  const local = /^\d{4}-\d{2}-\d{2}$/.test(text.trim()) ? `${text.trim()} 00:00:00` : text;
-  return Math.floor(Date.parse(local) / 1000);
 }
