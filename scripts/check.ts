@@ -19,6 +19,8 @@ const checks: Check[] = [
   },
   { name: 'fast-lint', command: ['biome', 'lint', '--error-on-warnings', '--max-diagnostics=50', '.'] },
   { name: 'dead-code', command: ['knip', '--no-progress'] },
+  // Every export of the package that is published says what it is.
+  { name: 'docs', command: ['typedoc', '--options', 'packages/ostree/typedoc.json', '--emit', 'none'] },
 ];
 
 const wanted = process.argv.slice(2);
