@@ -24,6 +24,7 @@ export type OstreeErrorCode =
   | 'network'
   | 'io';
 
+/** What an error says beside its message. */
 export interface OstreeErrorOptions {
   /** What the caller can do about it. */
   hint?: string;
@@ -41,6 +42,11 @@ export class OstreeError extends Error {
   readonly offset: number | undefined;
   readonly object: string | undefined;
 
+  /**
+   * Makes one.
+   *
+   * @param message says what is wrong, and where
+   */
   constructor(code: OstreeErrorCode, message: string, options: OstreeErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'OstreeError';

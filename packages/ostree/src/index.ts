@@ -38,6 +38,7 @@ export {
   parseDeltaName,
 } from './delta/names.ts';
 export { type ApplyOfflineOptions, applyOfflineDelta } from './delta/offline.ts';
+export type { OperationLetter } from './delta/operations.ts';
 export type { PartStatistics } from './delta/part-statistics.ts';
 export { type DeltaDescription, showDelta } from './delta/show.ts';
 export {
@@ -49,8 +50,10 @@ export {
   superblockDigest,
 } from './delta/stored.ts';
 export {
+  type DecodeSuperblockOptions,
   type DeltaFallback,
   type DeltaObject,
+  type DeltaObjectType,
   type DeltaPart,
   decodeSuperblock,
   type Superblock,
@@ -71,7 +74,7 @@ export { type DownloadSize, downloadSize } from './diff/download.ts';
 export { applyOverlay, exportOverlay, type OverlayOptions } from './diff/overlay.ts';
 export { type PatchOptions, patchText } from './diff/patch.ts';
 export type { DiffSide, FolderSide, RepoSide } from './diff/side.ts';
-export { OstreeError, type OstreeErrorCode } from './errors.ts';
+export { OstreeError, type OstreeErrorCode, type OstreeErrorOptions } from './errors.ts';
 export { type ExportTarOptions, exportTar } from './export/write-tar.ts';
 export { type Commit, type Metadata, metadataValue } from './formats/commit.ts';
 export type { DirMeta } from './formats/dirmeta.ts';
@@ -87,11 +90,12 @@ export {
 export { type Checksum, compareNames, isChecksum, type ObjectType, type Tree } from './formats/object-name.ts';
 export { decodeSizes, encodeSizes, type ObjectSize } from './formats/sizes.ts';
 export { decodeSummary, encodeSummary, type Summary, type SummaryRef } from './formats/summary.ts';
-export { syncFolder, writeFileDurably } from './fs/durable.ts';
+export { type DurableWriteOptions, syncFolder, writeFileDurably } from './fs/durable.ts';
+export type { Xattr } from './fs/syscalls.ts';
 export { type DamagedObject, type FsckOptions, type FsckReport, fsck } from './fsck/fsck.ts';
 export { type RepairReport, type RepairSource, repair } from './fsck/repair.ts';
 export { byteswap } from './gvariant/byteswap.ts';
-export { decode } from './gvariant/decode.ts';
+export { type DecodeOptions, decode } from './gvariant/decode.ts';
 export { encode, type Value, type Variant } from './gvariant/encode.ts';
 export { parseValue } from './gvariant/parse.ts';
 export { printValue } from './gvariant/print.ts';
@@ -110,6 +114,7 @@ export type { LackingObjects, PullPrediction } from './pull/prediction.ts';
 export type { PullProgress } from './pull/progress.ts';
 export { type PullOptions, type PullStats, pull } from './pull/pull.ts';
 export { type RemoteOptions, remoteOptions } from './pull/remote-config.ts';
+export type { SummaryFiles } from './pull/summary-file.ts';
 export type { DeltaUse } from './pull/transfer.ts';
 export {
   assertCollectionId,
@@ -159,7 +164,13 @@ export { lookUp, subtree, type TreeReader, treeReader } from './repo/tree-reader
 export { type RepositoryHandler, type RepositoryHandlerOptions, repositoryHandler } from './serve/handler.ts';
 export { type RepositoryServer, type ServeOptions, serveRepository } from './serve/server.ts';
 export { type ImportGpgKeysOptions, importGpgKeys } from './sign/gpg-import.ts';
-export { type GpgKey, type GpgSubkey, type GpgUser, webKeyDirectoryUrls } from './sign/gpg-key.ts';
+export {
+  type GpgKey,
+  type GpgSubkey,
+  type GpgUser,
+  type WebKeyDirectoryUrls,
+  webKeyDirectoryUrls,
+} from './sign/gpg-key.ts';
 export { anyKeyring, type GpgKeyring, globalKeyring, gpgKeyring, remoteKeyring } from './sign/gpg-keyring.ts';
 export { formatGpgSignature, formatLocalTime, type GpgSignature } from './sign/gpg-signature.ts';
 export {
@@ -192,3 +203,4 @@ export {
   type Signer,
 } from './sign/signer.ts';
 export { autoUpdateSummary, type UpdateSummaryOptions, updateSummary } from './summary/update.ts';
+export type { StoredObject } from './work/store-file.ts';

@@ -109,3 +109,17 @@ test('--patch is a patch, --export an overlay; with a folder on either side, too
     ]);
   }
 });
+
+test('an exported overlay, committed over the old tree, gives the new one, and back', (t) => {
+  const { output } = history(t);
+  for (const [from, to] of [
+    ['main^', 'main'],
+    ['main', 'main^'],
+  ] as const) {
+    output('diff', '--export=overlay.tar', from, to);
+    output('commit', '--branch=again', `--tree=ref=${from}`, '--tree=overlay=overlay.tar');
+    assert.equal(output('diff', to, 'again'), '');
+    const root = (rev: string) => output('ls', '-d', '-C', rev);
+    assert.equal(root('again'), root(to));
+  }
+});

@@ -24,6 +24,7 @@ import { pool } from '../work/pool.ts';
 import { chainReader, repoChain } from './repo-chain.ts';
 import { makeOverlayWhiteout, OPAQUE, OVERLAY_WHITEOUT, WHITEOUT } from './whiteouts.ts';
 
+/** How a tree is laid out in a folder. */
 export interface CheckoutOptions {
   /**
    * Files belong to the caller; no extended attributes, no setuid bits. Default: true unless the caller is root, and
@@ -63,9 +64,11 @@ export interface CheckoutOptions {
   /** Flush the file system when all is there. Default false: a checkout can be made again. */
   fsync?: boolean;
   signal?: AbortSignal;
+  /** Told now and then how many files and bytes are there. */
   onProgress?: (progress: CheckoutStats) => void;
 }
 
+/** What a checkout did. */
 export interface CheckoutStats {
   files: number;
   /** Bytes of content written. */

@@ -10,7 +10,11 @@ export class ConsumedPaths {
   /** In the order in which they were met: folders before what is in them. */
   readonly #paths: { path: string; kind: 'file' | 'folder' | 'all' }[] = [];
 
-  /** @param kind `folder` is removed if it is empty by then; `all` with what is in it */
+  /**
+   * Notes a path to be deleted afterwards.
+   *
+   * @param kind `folder` is removed if it is empty by then; `all` with what is in it
+   */
   add(path: string, kind: 'file' | 'folder' | 'all'): void {
     // libostree leaves `.` too: no process can remove the folder that it is in by that name.
     if (basename(path) !== '.') this.#paths.push({ path, kind });

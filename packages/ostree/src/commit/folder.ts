@@ -40,6 +40,7 @@ export interface WriteFolderOptions extends ModifierOptions {
    * being copied, where that gives the same object.
    */
   consumed?: ConsumedPaths;
+  /** Told now and then how many files and bytes were looked at. */
   onProgress?: (progress: { files: number; bytes: number }) => void;
 }
 

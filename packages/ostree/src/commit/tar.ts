@@ -25,6 +25,7 @@ export interface WriteTarOptions extends ModifierOptions {
   createParents?: boolean | 'owned';
   /** Take an archive without entries for an empty folder instead of refusing it. Default false. */
   allowEmpty?: boolean;
+  /** Told after each entry how many files and bytes were read. */
   onProgress?: (progress: { files: number; bytes: number }) => void;
 }
 

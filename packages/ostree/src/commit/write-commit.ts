@@ -2,6 +2,7 @@ import type { Metadata } from '../formats/commit.ts';
 import type { Checksum, Tree } from '../formats/object-name.ts';
 import type { Transaction } from '../repo/transaction.ts';
 
+/** What a commit says. Its time is now unless it is given. */
 export interface NewCommit {
   tree: Tree;
   subject?: string;

@@ -18,6 +18,7 @@ export type Layer =
     }
   | { remove: string };
 
+/** How trees are merged. */
 export interface ComposeOptions {
   /**
    * What happens where one tree has a folder and another a file or symlink: `later` takes what comes later (default),

@@ -6,6 +6,7 @@ import { treeReader } from '../repo/tree-reader.ts';
 import { deltaName } from './names.ts';
 import type { Superblock } from './superblock.ts';
 
+/** How a delta is applied. */
 export interface ApplyDeltaOptions {
   signal?: AbortSignal;
   /** Called after each part. */

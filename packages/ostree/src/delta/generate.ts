@@ -19,6 +19,7 @@ import { SourceFinder } from './sources.ts';
 import { type DeltaFallback, type DeltaPart, encodeSignedSuperblock, encodeSuperblock } from './superblock.ts';
 import { newObjects, treeObjects } from './tree-objects.ts';
 
+/** Between which commits a delta is made, and how. Sizes are in bytes. */
 export interface GenerateDeltaOptions {
   /** Source commit; null makes a delta from scratch. */
   from: Checksum | null;
@@ -45,9 +46,11 @@ export interface GenerateDeltaOptions {
   /** About how many bytes of memory workers may take at once. More makes use of more cores. */
   memoryBytes?: number;
   signal?: AbortSignal;
+  /** Told now and then how far it is. */
   onProgress?: (progress: { phase: 'compare' | 'compress'; done: number; total: number }) => void;
 }
 
+/** A delta that was made. */
 export interface GeneratedDelta {
   from: Checksum | null;
   to: Checksum;
@@ -60,6 +63,7 @@ export interface GeneratedDelta {
   stats: DeltaStats;
 }
 
+/** What a delta was made of. */
 export interface DeltaStats {
   newMetadata: number;
   newFiles: number;

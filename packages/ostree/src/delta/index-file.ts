@@ -51,6 +51,7 @@ export function decodeDeltaIndex(data: Uint8Array, object = 'delta index'): List
   return list ? decodeDeltaList(list, object) : [];
 }
 
+/** Which indexes are brought up to date. */
 export interface UpdateDeltaIndexesOptions {
   /** Only the index of this commit. */
   to?: Checksum;

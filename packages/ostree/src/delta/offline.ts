@@ -8,6 +8,7 @@ import { applyDelta } from './apply.ts';
 import { readSuperblockFile } from './stored.ts';
 import { decodeSuperblock, type Superblock } from './superblock.ts';
 
+/** How a delta in a file is applied. */
 export interface ApplyOfflineOptions {
   /** Called with the superblock before anything else; throw to refuse it, for example because of its signatures. */
   verify?: (superblock: Superblock) => void | Promise<void>;

@@ -23,8 +23,9 @@ export type Operation =
   | { op: 'close' };
 
 /** Letters in the order in which `ostree static-delta show` counts them. */
-export const OPERATION_LETTERS = ['S', 'o', 'w', 'r', 'R', 'c', 'B'] as const;
-export type OperationLetter = (typeof OPERATION_LETTERS)[number];
+export const OPERATION_LETTERS: readonly OperationLetter[] = ['S', 'o', 'w', 'r', 'R', 'c', 'B'];
+/** An operation of a delta part, as it is written: `S` open-splice-and-close, `o` open, `w` write, and so on. */
+export type OperationLetter = 'S' | 'o' | 'w' | 'r' | 'R' | 'c' | 'B';
 
 /** The letter that stands for an operation. */
 export function letterOf(operation: Operation): OperationLetter {

@@ -7,6 +7,7 @@ import type { PartStatistics } from './part-statistics.ts';
 import { openDelta } from './stored.ts';
 import type { Superblock } from './superblock.ts';
 
+/** What a delta is made of, without applying it. */
 export interface DeltaDescription {
   superblock: Superblock;
   /** What is in each part. */

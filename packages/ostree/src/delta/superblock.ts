@@ -14,6 +14,7 @@ export type DeltaObjectType = 'file' | 'dirtree' | 'dirmeta';
 
 const TYPES: readonly (DeltaObjectType | undefined)[] = [undefined, 'file', 'dirtree', 'dirmeta'];
 
+/** An object that a delta makes or needs. */
 export interface DeltaObject {
   readonly type: DeltaObjectType;
   readonly checksum: Checksum;
@@ -40,6 +41,7 @@ export interface DeltaFallback extends DeltaObject {
   readonly unpackedSize: number;
 }
 
+/** What a delta says of itself: from where to where, with which parts. */
 export interface Superblock {
   /** Everything in the metadata, parts and detached metadata included, in stored order. */
   readonly metadata: Metadata;
@@ -78,6 +80,7 @@ const COMMIT_FORMAT = '(a{sv}aya(say)sstayay)';
 type RawPart = [version: number, checksum: Uint8Array, size: bigint, unpacked: bigint, objects: Uint8Array];
 type RawFallback = [type: number, checksum: Uint8Array, size: bigint, unpacked: bigint];
 
+/** How errors name what is read. */
 export interface DecodeSuperblockOptions {
   /** Said in errors. Default `superblock`. */
   object?: string;

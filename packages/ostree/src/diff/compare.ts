@@ -1,6 +1,7 @@
 import type { FileHeader } from '../formats/file.ts';
 import { type DiffSide, openSide, type SideFile, type SideFolder } from './side.ts';
 
+/** What became of a path. */
 export type ChangeKind = 'added' | 'removed' | 'modified';
 
 /** A path that differs, as the walk over both sides finds it. */

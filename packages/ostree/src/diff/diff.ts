@@ -52,6 +52,7 @@ export interface Change {
   download?: number;
 }
 
+/** What is found out about changes. */
 export interface DiffOptions {
   /** Fill in `download` of each change. Reads both trees as a whole. Needs two trees of one repository. */
   download?: boolean;

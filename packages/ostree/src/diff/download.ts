@@ -5,6 +5,7 @@ import { objectPath } from '../repo/objects.ts';
 import type { Repo } from '../repo/repo.ts';
 import { treeReader } from '../repo/tree-reader.ts';
 
+/** What somebody has to fetch. */
 export interface DownloadSize {
   /** Objects that a holder of `have` lacks, and their bytes as an archive repository serves them. */
   objects: number;

@@ -12,6 +12,7 @@ import { lookUp, treeReader } from '../repo/tree-reader.ts';
 import type { Change, FileNode } from './diff.ts';
 import { type DiffSide, openSide, type SideFolder } from './side.ts';
 
+/** What an overlay says of what was removed. */
 export interface OverlayOptions {
   /** Write `.wh.<name>` entries for what was removed. Default true. */
   whiteouts?: boolean;

@@ -2,6 +2,7 @@ import { structuredPatch } from 'diff';
 import { readUpTo } from './content.ts';
 import { attributes, type Change, type Node } from './diff.ts';
 
+/** How changes of text are shown. */
 export interface PatchOptions {
   /** Files with more bytes than this are not shown line by line. Default 1 MiB. */
   maxBytes?: number;

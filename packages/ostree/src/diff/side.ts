@@ -16,11 +16,13 @@ import { type TreeReader, treeReader } from '../repo/tree-reader.ts';
 /** One side of a comparison: a tree of a repository, or a folder as it lies on disk. */
 export type DiffSide = RepoSide | FolderSide;
 
+/** A tree of a repository as a side of a comparison. */
 export interface RepoSide {
   repo: Repo;
   tree: Tree;
 }
 
+/** A folder on disk as a side of a comparison. */
 export interface FolderSide {
   /** Path of the folder. It is read only; nothing is written into a repository. */
   folder: string;

@@ -8,6 +8,7 @@ import type { Repo } from '../repo/repo.ts';
 import { lookUp, type TreeReader, treeReader } from '../repo/tree-reader.ts';
 import { tarEnd, tarHeader, tarPadding } from './tar-writer.ts';
 
+/** What of a tree goes into an archive, and under which names. */
 export interface ExportTarOptions {
   /** Export only this folder of the tree. Default `/`. */
   subpath?: string;

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, rename, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
+/** What the written file is like. */
 export interface DurableWriteOptions {
   /** Permission bits of the file. Default 0o644. */
   mode?: number;

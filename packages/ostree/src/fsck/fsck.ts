@@ -16,6 +16,7 @@ import { traceDamage } from './trace.ts';
 import { Verifier } from './verifier.ts';
 import { TreeWalk } from './walk.ts';
 
+/** How a repository is checked. */
 export interface FsckOptions {
   signal?: AbortSignal;
   /** Objects checked, and known to be needed so far. */
@@ -44,6 +45,7 @@ export interface DamagedObject extends Damage {
   path?: string;
 }
 
+/** What a check has found. */
 export interface FsckReport {
   /** Commits whose whole tree was checked. */
   commits: number;

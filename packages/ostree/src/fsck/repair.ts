@@ -18,6 +18,7 @@ import { removePartialMark } from './partial-marks.ts';
 /** Where sound objects may be had: an http(s) URL or a path, with what HTTP needs. */
 export type RepairSource = { url: string } & HttpOptions & HttpPlaces;
 
+/** What became of damaged objects. */
 export interface RepairReport {
   /** Objects that were damaged or lost and are sound now, as `<checksum>.<type>`. */
   repaired: string[];

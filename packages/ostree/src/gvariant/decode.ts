@@ -2,6 +2,7 @@ import { OstreeError } from '../errors.ts';
 import type { Value, Variant } from './encode.ts';
 import { align, type GVariantType, parseType } from './type.ts';
 
+/** How errors name what is read. */
 export interface DecodeOptions {
   /** Said in errors: what these bytes are, for example `<checksum>.dirtree`. */
   object?: string;

@@ -7,6 +7,7 @@ import { lockRepo } from '../repo/lock.ts';
 import { hasObject } from '../repo/objects.ts';
 import type { Repo } from '../repo/repo.ts';
 
+/** Which deltas are deleted. */
 export interface PruneDeltasOptions {
   /** Delete the deltas to this commit. Default: those to commits that are not there. */
   to?: Checksum;

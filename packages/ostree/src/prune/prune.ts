@@ -20,6 +20,7 @@ import {
 import { timeSlices } from './time-slices.ts';
 import { writeTombstone } from './tombstone.ts';
 
+/** What is kept, and how the rest is deleted. */
 export interface PruneOptions extends RetentionOptions {
   /** Delete nothing, only say what would be. */
   dryRun?: boolean;
@@ -30,6 +31,7 @@ export interface PruneOptions extends RetentionOptions {
   onProgress?: (progress: { deleted: number; total: number }) => void;
 }
 
+/** What a prune did, or would do. */
 export interface PruneReport {
   /** Objects that there were: commits, folders, their metadata, and files. */
   objects: number;

@@ -8,6 +8,7 @@ export interface Missing extends NeededObject {
   kind: 'missing' | 'corrupt';
 }
 
+/** How a tree is walked. */
 export interface ClosureOptions {
   signal?: AbortSignal;
   /** Stop after so many. Default 1000. */

@@ -7,6 +7,7 @@ import { remoteOptions } from './remote-config.ts';
 import { RemoteSummary } from './remote-summary.ts';
 import { fetchSummary, type SummaryFiles } from './summary-file.ts';
 
+/** How the summary of a remote is fetched. */
 export interface FetchRemoteSummaryOptions {
   /** Where summaries are cached; default in the repository, null for nowhere. */
   cacheFolder?: string | null;

@@ -5,6 +5,7 @@ import type { PullStats } from './pull.ts';
 import { localRemote } from './remote.ts';
 import { transfer } from './transfer.ts';
 
+/** What of a repository is copied, and how far it is trusted. */
 export interface CopyClosureOptions {
   /**
    * Link or copy objects without hashing them. Only for repositories that the same owner has written through this
@@ -17,6 +18,7 @@ export interface CopyClosureOptions {
   /** How many parents to copy, too: 0 (the default) none, -1 all that the source has. */
   depth?: number;
   signal?: AbortSignal;
+  /** Told some ten times a second how far it is. */
   onProgress?: (progress: PullProgress) => void;
 }
 

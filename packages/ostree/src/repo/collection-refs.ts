@@ -17,6 +17,7 @@ export interface CollectionRef {
 /** What a collection's id is made of: two or more names with dots between them, as D-Bus interfaces have. */
 const COLLECTION = /^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+$/;
 
+/** Whether a text can be the id of a collection: a reversed domain name, as `org.example.Os`. */
 export function isCollectionId(text: string): boolean {
   return text.length <= 255 && COLLECTION.test(text);
 }
@@ -52,6 +53,7 @@ export async function setCollectionRef(repo: Repo, ref: CollectionRef, commit: C
   await setRefFile(repo, collectionRefPath(repo, ref), ref.ref, commit);
 }
 
+/** Which refs of collections are listed. */
 export interface ListCollectionRefsOptions {
   /** Only refs of this collection. */
   collection?: string;

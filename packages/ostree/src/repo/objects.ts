@@ -21,6 +21,7 @@ export function objectPath(repo: Repo, type: ObjectType, checksum: Checksum): st
   return join(repo.path, 'objects', loosePath(checksum, extension));
 }
 
+/** Whether this repository itself has an object. It is not read. */
 export function hasObject(repo: Repo, type: ObjectType, checksum: Checksum): boolean {
   return isThere(objectPath(repo, type, checksum), repo.mode);
 }
@@ -69,14 +70,17 @@ export function assertHash(data: Uint8Array, checksum: Checksum, type: ObjectTyp
   if (actual !== checksum) throw corruptedObject(type, checksum, actual);
 }
 
+/** Reads a commit. Throws `not-found` or `corrupt`. */
 export async function readCommit(repo: Repo, checksum: Checksum): Promise<Commit> {
   return decodeCommit(await readMetadata(repo, 'commit', checksum), `${checksum}.commit`);
 }
 
+/** Reads what is in a folder. Throws `not-found` or `corrupt`. */
 export async function readDirTree(repo: Repo, checksum: Checksum): Promise<DirTree> {
   return decodeDirTree(await readMetadata(repo, 'dirtree', checksum), `${checksum}.dirtree`);
 }
 
+/** Reads the attributes of a folder. Throws `not-found` or `corrupt`. */
 export async function readDirMeta(repo: Repo, checksum: Checksum): Promise<DirMeta> {
   return decodeDirMeta(await readMetadata(repo, 'dirmeta', checksum), `${checksum}.dirmeta`);
 }
@@ -92,6 +96,7 @@ export async function readDetachedMetadata(repo: Repo, commit: Checksum): Promis
   }
 }
 
+/** A content object, opened. */
 export interface StoredFile {
   header: FileHeader;
   /** Bytes of content. */

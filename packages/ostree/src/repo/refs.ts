@@ -160,6 +160,7 @@ async function deleteRefFile(repo: Repo, path: string): Promise<void> {
   }
 }
 
+/** How refs are listed. */
 export interface ListRefsOptions {
   /** Called for a ref that cannot be read, which is then left out. Without it such a ref is an error. */
   onBroken?: (name: string, error: OstreeError) => void;

@@ -17,6 +17,7 @@ export interface RemoteConfig {
   inherited: boolean;
 }
 
+/** Where remotes are configured. */
 export interface RemotesOptions {
   /**
    * Folder of `*.conf` files that add remotes. Default: for the repository of the running system `/etc/ostree/remotes.d`,
@@ -87,6 +88,7 @@ export async function readRemote(repo: Repo, name: string, options: RemotesOptio
   });
 }
 
+/** How a remote is added. */
 export interface AddRemoteOptions extends RemotesOptions {
   /** Where there is a remote of this name, give it these keys instead of its own. */
   replace?: boolean;

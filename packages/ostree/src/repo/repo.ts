@@ -23,6 +23,7 @@ export interface Repo extends ObjectFormat {
   readonly fsync: boolean;
 }
 
+/** What a new repository is like. */
 export interface CreateRepoOptions {
   /**
    * - `archive` (default): compressed, keeps every attribute, is what can be served over HTTP

@@ -32,6 +32,7 @@ import { fileExtension, type Repo } from './repo.ts';
 import { repoSettings } from './settings.ts';
 import { openStaging, type Staging } from './staging.ts';
 
+/** How a transaction is run. */
 export interface TransactionOptions {
   signal?: AbortSignal;
   /** Whether a repository that is so configured gets a new summary when refs were set. Default true. */
@@ -81,6 +82,7 @@ const PIECE_BYTES = 1024 * 1024;
 /** Not a number for each core: a worker takes some 40 MB, and a file alone is to take less than 400. */
 const PIECES_AHEAD = 3;
 
+/** What writes into a repository, all or nothing. Made by withTransaction. */
 export class Transaction {
   readonly repo: Repo;
   readonly signal: AbortSignal | undefined;
@@ -147,6 +149,7 @@ export class Transaction {
     this.stats.metadataWritten++;
   }
 
+  /** Stages a folder and returns its checksum. Throws `invalid` for names that cannot be file names. */
   writeDirTree(tree: DirTree): Checksum {
     const data = encodeDirTree(tree);
     const checksum = hash('sha256', data);
@@ -154,6 +157,7 @@ export class Transaction {
     return checksum;
   }
 
+  /** Stages the attributes of a folder and returns their checksum. */
   writeDirMeta(meta: DirMeta): Checksum {
     const data = encodeDirMeta(meta);
     const checksum = hash('sha256', data);
@@ -196,7 +200,7 @@ export class Transaction {
   }
 
   /**
-   * Takes in content objects that were received as filez, checked by a worker. Throws `corrupt`.
+   * @internal Takes in content objects that were received as filez, checked by a worker. Throws `corrupt`.
    *
    * @param memory what all of them lie in: it goes over to the worker, and is of no use here afterwards
    */
@@ -209,14 +213,14 @@ export class Transaction {
     return this.#count(await this.#run(task, cost, memory ? [memory] : []));
   }
 
-  /** Takes in one content object of any size that was received into a file. The file is gone afterwards. */
+  /** @internal Takes in one content object of any size that was received into a file. The file is gone afterwards. */
   async importFilezFile(checksum: Checksum, path: string): Promise<StoredObject> {
     const cost = statSync(path).size;
     const stored = await this.#run({ kind: 'import-filez-file', target: this.#target, checksum, path }, cost);
     return this.#count([stored])[0]!;
   }
 
-  /** Takes over objects of another repository on this machine. See CopyOptions for what is checked. */
+  /** @internal Takes over objects of another repository on this machine. See CopyOptions for what is checked. */
   async copyObjects(objects: ObjectToVerify[], options: CopyOptions): Promise<StoredObject[]> {
     const task = { kind: 'copy-objects' as const, target: this.#target, options, objects };
     const cost = objects.length * FILE_COST * (options.verify ? 8 : 1);
@@ -247,7 +251,7 @@ export class Transaction {
     }
   }
 
-  /** Stores files of a folder, hashed and compressed by workers; a few at a time, please. */
+  /** @internal Stores files of a folder, hashed and compressed by workers; a few at a time, please. */
   async storeFiles(files: FileToStore[]): Promise<(StoredObject & { header: FileHeader })[]> {
     const cost = files.reduce((sum, file) => sum + file.size, 0) + files.length * FILE_COST;
     const stored = await this.#run({ kind: 'store-files', target: this.#target, files }, cost);
@@ -257,7 +261,7 @@ export class Transaction {
     return this.#count(stored);
   }
 
-  /** Stores files whose content is in memory; views of one buffer, please, since that is copied to the worker whole. */
+  /** @internal Stores files whose content is in memory; views of one buffer, please, since that is copied to the worker whole. */
   async storeBuffers(buffers: { header: FileHeader; content: Uint8Array }[]): Promise<StoredObject[]> {
     const cost = buffers.reduce((sum, { content }) => sum + content.length, 0) + buffers.length * FILE_COST;
     return this.#count(await this.#run({ kind: 'store-buffers', target: this.#target, buffers }, cost));

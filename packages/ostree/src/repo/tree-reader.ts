@@ -9,7 +9,9 @@ import type { Transaction } from './transaction.ts';
 
 /** Reads folders, each once, from a repository or from a transaction with what it has staged. */
 export interface TreeReader {
+  /** What is in a folder. Throws `not-found` or `corrupt`. */
   dirTree(checksum: Checksum): DirTree;
+  /** The attributes of a folder. Throws `not-found` or `corrupt`. */
   dirMeta(checksum: Checksum): DirMeta;
 }
 

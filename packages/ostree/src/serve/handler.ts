@@ -15,8 +15,10 @@ import { systemCode } from '../errors.ts';
 import { isUnmodified, requestedRange, type Validators } from './conditions.ts';
 import { type ServedName, servedName } from './names.ts';
 
+/** Answers a request for a path of the repository. */
 export type RepositoryHandler = (req: IncomingMessage, res: ServerResponse, urlPath: string) => Promise<void>;
 
+/** How a repository is served. */
 export interface RepositoryHandlerOptions {
   /** Headers to add to every answer, for example `Access-Control-Allow-Origin`. */
   headers?: Record<string, string>;

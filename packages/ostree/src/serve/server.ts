@@ -3,6 +3,7 @@ import { OstreeError } from '../errors.ts';
 import { openRepo } from '../repo/repo.ts';
 import { type RepositoryHandlerOptions, repositoryHandler } from './handler.ts';
 
+/** Where a server listens, and how it serves. */
 export interface ServeOptions extends RepositoryHandlerOptions {
   /** Address to listen on. Default 127.0.0.1: nobody else's business unless said so. */
   host?: string;
@@ -12,6 +13,7 @@ export interface ServeOptions extends RepositoryHandlerOptions {
   signal?: AbortSignal;
 }
 
+/** A server that listens. */
 export interface RepositoryServer {
   /** Without a slash at the end: give it to `ostree remote add` or to pull. */
   readonly url: string;

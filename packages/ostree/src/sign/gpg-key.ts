@@ -80,6 +80,7 @@ function unescapeField(field: string): string {
   return Buffer.from(whole, 'latin1').toString('utf8');
 }
 
+/** Where a key may be fetched: the two places of the OpenPGP Web Key Directory draft. */
 export interface WebKeyDirectoryUrls {
   advanced: string;
   direct: string;

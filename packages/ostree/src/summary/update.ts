@@ -15,6 +15,7 @@ import { type KnownSummary, readKnownSummary } from './known.ts';
 import { writeMetadataCommit } from './metadata-commit.ts';
 import { publishSummary } from './publish.ts';
 
+/** What a summary says beside the refs, and who signs it. */
 export interface UpdateSummaryOptions {
   /** Further metadata; keys of one's own should have a prefix. What the repository says itself wins. */
   metadata?: Metadata;

@@ -58,7 +58,7 @@ export interface StoredObject {
   size: number;
   /** Bytes newly written to staging; 0 when the object was there already. */
   written: number;
-  /** Set when the file is too large for one worker: hashed, not stored yet. What it was like before it was hashed. */
+  /** @internal Set when the file is too large for one worker: hashed, not stored yet. What it was like before it was hashed. */
   deferred?: FileStamp;
 }
 
