@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { OstreeError } from '../errors.ts';
 import { Body } from './body.ts';
 import { type Dialled, Dialler, type TlsOptions } from './dial.ts';
 import { located, networkError, TransientError } from './errors.ts';
@@ -221,7 +222,7 @@ export class Exchange implements Watched {
     this.#ended = ended;
     this.body = new Body(
       (on) => this.connection?.flow(this, on),
-      () => this.destroy(new Error('nobody wants the rest')),
+      () => this.destroy(new OstreeError('network', `${what}: nobody wants the rest`)),
     );
   }
 
@@ -379,7 +380,7 @@ class Connection {
 }
 
 /** Not an error of anything: a connection has done its work. */
-const CLOSING = new Error('the connection is not needed any more');
+const CLOSING = new OstreeError('network', 'the connection is not needed any more');
 
 function isClosing(error: Error): boolean {
   return error === CLOSING || ('code' in error && /^(network|ECONNRESET|EPIPE)$/.test(String(error.code)));

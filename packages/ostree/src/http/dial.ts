@@ -6,6 +6,7 @@ import { malformed, TransientError } from './errors.ts';
 import { hostOf, type ProxyServer } from './proxy.ts';
 import { ResponseParser } from './response-parser.ts';
 
+/** Whom to trust, and who we are. Certificates and keys are PEM. */
 export interface TlsOptions {
   /** The client's certificate and its private key, PEM. */
   cert?: string | Uint8Array;
@@ -31,7 +32,7 @@ export interface Dialled {
    *
    * @param take its pieces are good until it returns, if `volatile`
    */
-  receive(take: (piece: Buffer) => void): void;
+  receive: (take: (piece: Buffer) => void) => void;
   volatile: boolean;
 }
 
@@ -142,7 +143,7 @@ function settled<T extends Socket>(socket: T, event: string, signal: AbortSignal
       socket.on('error', () => {});
       reject(error);
     };
-    const closed = () => failed(new Error('the connection was closed before it was ready'));
+    const closed = () => failed(new TransientError('the connection was closed before it was ready'));
     socket.once(event, () => {
       done();
       resolve(socket);

@@ -11,7 +11,10 @@ interface Heard {
 }
 
 /** Feeds pieces to a parser that waits for one answer. */
-function hear(pieces: Buffer[], { method = 'GET' as 'GET' | 'HEAD', close = false } = {}): Heard {
+function hear(
+  pieces: Buffer[],
+  { method = 'GET', close = false }: { method?: 'GET' | 'HEAD'; close?: boolean } = {},
+): Heard {
   const heard: Heard = { heads: [], body: '', ends: [] };
   const parser = new ResponseParser({
     onHead: (head) => heard.heads.push(head),

@@ -179,6 +179,7 @@ export class ObjectFetcher {
         },
       );
     }
+    this.#meter.counting = this.#folders.length > 0;
     if (this.#gate || this.#yielding) return;
     if (this.#requests === 0 && !this.#failure) {
       this.#send();

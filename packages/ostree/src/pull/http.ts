@@ -15,6 +15,7 @@ export type { TlsOptions } from '../http/dial.ts';
 export { networkError, TransientError } from '../http/errors.ts';
 export { type Reply, readBody } from '../http/reply.ts';
 
+/** How requests are made. */
 export interface HttpOptions {
   tls?: TlsOptions | undefined;
   /** Sent with every request to the remote itself, not where it redirects to. */
@@ -151,7 +152,7 @@ export class HttpSource {
   /** The first answer of any place that has one. */
   async #anywhere<T>(path: string, ask: (mirror: Mirror) => Promise<T | null>): Promise<T | null> {
     const mirrors = isContent(path) ? this.#content : this.#meta;
-    let failure: unknown;
+    let failure: OstreeError | undefined;
     for (const mirror of [...mirrors]) {
       try {
         const found = await ask(mirror);
@@ -163,7 +164,7 @@ export class HttpSource {
         demote(mirrors, mirror);
       }
     }
-    if (failure !== undefined) throw failure;
+    if (failure) throw failure;
     return null;
   }
 

@@ -140,7 +140,7 @@ class TransferRun {
     await tx.flush();
     await this.#storeCommits(tx, history.commits.values());
     await this.#setRefs(tx);
-    for (const checksum of history.tombstones) await this.#storeTombstone(checksum);
+    for (const [checksum, data] of history.tombstones) await this.#storeTombstone(checksum, data);
   }
 
   /** A commit that is whole needs no mark any more; after the transaction, so that it is. */
@@ -343,7 +343,8 @@ class TransferRun {
     for (const { target, commit } of mirrored) await setCollectionRef(this.#repo, target as CollectionRef, commit);
   }
 
-  async #storeTombstone(commit: Checksum): Promise<void> {
-    if (this.#remote.repo) await writeFileDurably(objectPath(this.#repo, 'tombstone-commit', commit), '');
+  /** As libostree, keeps only those of repositories on this machine. */
+  async #storeTombstone(commit: Checksum, data: Buffer): Promise<void> {
+    if (this.#remote.repo) await writeFileDurably(objectPath(this.#repo, 'tombstone-commit', commit), data);
   }
 }

@@ -10,6 +10,7 @@ import {
   remoteOptions,
 } from '@treeline/ostree';
 import { formatBytes } from '../../output/bytes.ts';
+import { formatDuration } from '../../output/duration.ts';
 import { type Parsed, UsageError } from '../options.ts';
 import { formatDeltaPrediction, formatPrediction, formatPull } from '../pull-summary.ts';
 import { integer, openNamedRepo, type RepoVerb, required, say } from '../verb.ts';
@@ -210,11 +211,13 @@ function isHttp({ url, metalink }: RemoteOptions): boolean {
 function progressLine(parsed: Parsed): (progress: PullProgress) => void {
   const every = integer(parsed.text('update-frequency'), 'update-frequency') ?? 0;
   let shown = 0;
-  return ({ objects, objectsKnown, bytes, rate }) => {
+  return ({ objects, objectsKnown, bytes, bytesExpected, rate, secondsLeft }) => {
     const now = Date.now();
     if (now - shown < every) return;
     shown = now;
     const counts = `Receiving objects: ${objects}/${objectsKnown}`;
-    process.stderr.write(`\r\x1b[K${counts}  ${formatBytes(bytes)}  ${formatBytes(rate)}/s`);
+    const of = bytesExpected === null ? '' : ` of ${formatBytes(bytesExpected)}`;
+    const left = secondsLeft === null ? '' : `  ${formatDuration(secondsLeft * 1000)} left`;
+    process.stderr.write(`\r\x1b[K${counts}  ${formatBytes(bytes)}${of}  ${formatBytes(rate)}/s${left}`);
   };
 }
