@@ -49,8 +49,8 @@ export interface HistoryOptions {
 
 export interface History {
   commits: Map<Checksum, PulledCommit>;
-  /** Parents that the remote says it has deleted. */
-  tombstones: Checksum[];
+  /** Parents that the remote says it has deleted, with the objects that say so. */
+  tombstones: Map<Checksum, Buffer>;
   /** Detached metadata that was received, and that the remote does not have. */
   detachedFetched: number;
   detachedMissing: number;
@@ -77,7 +77,7 @@ export async function fetchHistory(repo: Repo, remote: Remote, options: HistoryO
 
 class HistoryWalk implements History {
   readonly commits = new Map<Checksum, PulledCommit>();
-  readonly tombstones: Checksum[] = [];
+  readonly tombstones = new Map<Checksum, Buffer>();
   detachedFetched = 0;
   detachedMissing = 0;
   fromCaches = 0;
@@ -126,7 +126,7 @@ class HistoryWalk implements History {
         object,
       });
     }
-    if (!this.#remote.tombstoneCommits || this.tombstones.includes(checksum)) return;
+    if (!this.#remote.tombstoneCommits || this.tombstones.has(checksum)) return;
     if (repo && hasObject(repo, 'commit', checksum)) return; // partial
     const object = `${checksum}.tombstone-commit`;
     const tombstone = await this.#remote.file(`objects/${loosePath(checksum, 'tombstone-commit')}`, MAX_COMMIT_BYTES);
@@ -136,7 +136,7 @@ class HistoryWalk implements History {
         hint: 'The remote lost a part of its history without saying so. Pull less of it with --depth.',
       });
     }
-    this.tombstones.push(checksum);
+    this.tombstones.set(checksum, tombstone);
   }
 
   async #fetch(checksum: Checksum, isHead: boolean): Promise<PulledCommit | null> {

@@ -5,6 +5,7 @@ import { isCollectionId } from '../repo/collection-refs.ts';
 import { readRemotes } from '../repo/remotes.ts';
 import { openRepo, type Repo } from '../repo/repo.ts';
 import { remoteVerification, type Verification, type VerificationOverrides } from '../sign/remote-verification.ts';
+import { publishSummary } from '../summary/publish.ts';
 import { assertBinding } from './bindings.ts';
 import type { PulledCommit } from './history.ts';
 import type { HttpOptions } from './http.ts';
@@ -14,11 +15,12 @@ import { ProgressMeter, type PullProgress } from './progress.ts';
 import { openRemote, type Remote } from './remote.ts';
 import { RemoteSummary } from './remote-summary.ts';
 import { Subpaths } from './subpaths.ts';
-import { fetchSummary, type SummaryFiles, saveSummary } from './summary-file.ts';
+import { fetchSummary, type SummaryFiles } from './summary-file.ts';
 import { assertNotOlder, currentCommit, type Since, sinceRevision } from './timestamps.ts';
 import { type DeltaUse, type RefToSet, transfer } from './transfer.ts';
 import { type AskedRef, allRefs, askedRef, assertRefNames, resolveRefs, type WantedRef } from './wanted-refs.ts';
 
+/** What is pulled from where, and what it must be like. */
 export interface PullOptions extends HttpOptions, HttpPlaces {
   /** `http://…`, `https://…`, `mirrorlist=http://…`, `file:///…` or a path. See remoteOptions for what is configured. */
   url: string;
@@ -77,9 +79,11 @@ export interface PullOptions extends HttpOptions, HttpPlaces {
   strictCache?: boolean;
   /** Only find out what would be fetched: see `prediction`. */
   dryRun?: boolean;
+  /** Told some ten times a second how far it is. */
   onProgress?: (progress: PullProgress) => void;
 }
 
+/** What a pull did. */
 export interface PullStats {
   /** What was asked for: the commit of each ref by its name at the remote, and each commit by its checksum. */
   commits: Map<string, Checksum>;
@@ -164,7 +168,8 @@ export async function pull(repo: Repo, options: PullOptions): Promise<PullStats>
       meter,
       signal,
     });
-    if (everything && options.mirror && files && !options.dryRun) await saveSummary(repo, files);
+    if (everything && options.mirror && files && !options.dryRun)
+      await publishSummary(repo, files.summary, files.signature);
     meter.tell(true);
     const { prediction, ...counts } = done;
     return {

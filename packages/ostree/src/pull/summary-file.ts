@@ -5,7 +5,6 @@ import { writeFileDurably } from '../fs/durable.ts';
 import { readOneXattr, writeXattrs } from '../fs/syscalls.ts';
 import { MAX_METADATA_BYTES } from '../repo/objects.ts';
 import { isRemoteName } from '../repo/refs.ts';
-import type { Repo } from '../repo/repo.ts';
 import { decodeSignatures, type Verification, verifySigned } from '../sign/remote-verification.ts';
 import { readBody } from './http.ts';
 import type { Remote } from './remote.ts';
@@ -79,14 +78,6 @@ export async function fetchSummary(remote: Remote, options: SummaryOptions): Pro
     await cache.save('.sig', signature);
   }
   return files;
-}
-
-/** What a mirror needs to serve a summary as it came. */
-export async function saveSummary(repo: Repo, { summary, signature }: SummaryFiles): Promise<void> {
-  // A summary beside a signature of another one would look like an attack for longer than none at all.
-  rmSync(join(repo.path, 'summary.sig'), { force: true });
-  await writeFileDurably(join(repo.path, 'summary'), summary);
-  if (signature) await writeFileDurably(join(repo.path, 'summary.sig'), signature);
 }
 
 function assertThere(summary: boolean, signature: boolean, verification: Verification): void {
