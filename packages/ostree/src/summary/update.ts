@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { encodeDeltaList, type ListedDelta, STATIC_DELTAS, updateDeltaIndexes } from '../delta/index-file.ts';
 import { decodeCommit, type Metadata, metadataValue, swap } from '../formats/commit.ts';
 import { type Checksum, compareNames } from '../formats/object-name.ts';
@@ -5,7 +6,7 @@ import { decodeSummaryEntry, encodeSummaryEntry, joinSummary } from '../formats/
 import { encode, type Value, type Variant } from '../gvariant/encode.ts';
 import { listCollectionRefs, ownCollection } from '../repo/collection-refs.ts';
 import { lockRepo, takeTurn } from '../repo/lock.ts';
-import { hasObject, readMetadata } from '../repo/objects.ts';
+import { hasObject, objectPath, readMetadata } from '../repo/objects.ts';
 import { listRefs } from '../repo/refs.ts';
 import type { Repo } from '../repo/repo.ts';
 import { repoSettings } from '../repo/settings.ts';
@@ -113,8 +114,9 @@ async function listEntries(
   return { refs, others };
 }
 
+/** The commit is not hashed: damage is for fsck to find, and one damaged commit must not hide all other refs. */
 async function readEntry(repo: Repo, commit: Checksum): Promise<Buffer> {
-  const data = await readMetadata(repo, 'commit', commit);
+  const data = await readFile(objectPath(repo, 'commit', commit)).catch(() => readMetadata(repo, 'commit', commit));
   const { timestamp, metadata } = decodeCommit(data, `${commit}.commit`);
   const version = metadataValue(metadata, 'version');
   return encodeSummaryEntry({
