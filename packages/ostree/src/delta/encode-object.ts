@@ -61,7 +61,7 @@ const CONTROL_COST = 4;
 /** Estimates are no better than this: a patch it is, which compresses better than they say, where they differ by less. */
 const UNSURE = 64;
 /** A patch must save so much to be worth the client's reading another file. */
-const WORTH = 0.95;
+const WORTH = 0.98;
 
 /** Chooses for each object the smallest of: as it is, a patch, copies. The same objects give the same result. */
 export async function encodeObjects(
