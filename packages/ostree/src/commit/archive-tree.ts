@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { OPAQUE, WHITEOUT } from '../checkout/whiteouts.ts';
 import { type FileNode, MutableFolder } from '../compose/mutable-tree.ts';
 import { OstreeError } from '../errors.ts';
 import { badName } from '../formats/dirtree.ts';
@@ -42,8 +43,13 @@ export class ArchiveTree {
   #bytes = 0;
   readonly #earlyLinks = new Map<FileNode, EarlyLink>();
   readonly #leftOut = new Set<string>();
+  readonly #layer: boolean;
+  /** What the layer itself has, which its whiteouts are not about. */
+  readonly #added = new Set<string>();
 
-  constructor(tx: Transaction, options: WriteTarOptions) {
+  /** @param layer whether whiteouts remove what the tree below has */
+  constructor(tx: Transaction, options: WriteTarOptions, layer = false) {
+    this.#layer = layer;
     this.#tx = tx;
     this.#options = options;
     this.#modifier = modifierOf(options, tx.repo.mode, 'archive');
@@ -56,6 +62,10 @@ export class ArchiveTree {
     const parts = this.#partsOf(entry.path, entry);
     const path = `/${parts.join('/')}`;
     if (this.#isLeftOut(parts, path, entry)) return;
+    if (this.#layer) {
+      if (this.#applyWhiteout(parts)) return;
+      for (let depth = 1; depth <= parts.length; depth++) this.#added.add(`/${parts.slice(0, depth).join('/')}`);
+    }
     const type = entry.kind === 'folder' ? S_IFDIR : entry.kind === 'symlink' ? S_IFLNK : S_IFREG;
     const { uid, gid } = entry;
     const mode = entry.kind === 'symlink' ? S_IFLNK | 0o777 : type | entry.mode;
@@ -84,11 +94,33 @@ export class ArchiveTree {
     else parent.setFile(name, await this.#stored({ checksum: '' }, entry, attributes, reader));
   }
 
-  /** A folder of the tree, or null; for whiteouts. */
-  folder(path: string): MutableFolder | null {
+  #folder(parts: readonly string[]): MutableFolder | undefined {
     let folder: MutableFolder | undefined = this.#root;
-    for (const part of path.split('/')) if (part !== '') folder = folder?.folder(part);
-    return folder ?? null;
+    for (const part of parts) folder = folder?.folder(part);
+    return folder;
+  }
+
+  /** True for an entry that is no file but says what to remove. */
+  #applyWhiteout(parts: readonly string[]): boolean {
+    const name = parts.at(-1) ?? '';
+    if (!name.startsWith(WHITEOUT)) return false;
+    const parents = parts.slice(0, -1);
+    const folder = this.#folder(parents);
+    const path = parents.length === 0 ? '' : `/${parents.join('/')}`;
+    if (name === OPAQUE) for (const inner of folder?.names() ?? []) this.#removeLower(folder!, inner, path);
+    // Names that aufs kept for itself mean nothing to anybody else.
+    else if (!name.startsWith(`${WHITEOUT}${WHITEOUT}`) && folder) {
+      this.#removeLower(folder, name.slice(WHITEOUT.length), path);
+    }
+    return true;
+  }
+
+  /** Removes what the trees below have at a path; what this layer has put there stays, wherever it came in it. */
+  #removeLower(folder: MutableFolder, name: string, path: string): void {
+    const here = `${path}/${name}`;
+    const inner = this.#added.has(here) ? folder.folder(name) : undefined;
+    if (!this.#added.has(here)) folder.delete(name);
+    else for (const one of inner?.names() ?? []) this.#removeLower(inner!, one, here);
   }
 
   #isLeftOut(parts: readonly string[], path: string, entry: TarEntry): boolean {
@@ -160,7 +192,7 @@ export class ArchiveTree {
   }
 
   #place(parts: readonly string[], node: FileNode): void {
-    this.folder(parts.slice(0, -1).join('/'))?.setFile(parts.at(-1)!, node);
+    this.#folder(parts.slice(0, -1))?.setFile(parts.at(-1)!, node);
   }
 
   #find(parts: readonly string[]): FileNode | Checksum | 'folder' | undefined {

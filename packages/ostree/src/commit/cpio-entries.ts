@@ -51,7 +51,7 @@ export class CpioReader implements ArchiveReader {
     const { mode, uid, gid, size } = header;
     this.#rest = size;
     this.#padding = paddingOf(size, header.alignment);
-    const common = { path: name, mode: mode & 0o7777, uid, gid, xattrs: [], offset };
+    const common = { path: name, mode: mode & 0o7777, uid, gid, xattrs: [], offset, contentOffset: this.#bytes.offset };
     switch (mode & S_IFMT) {
       case S_IFDIR:
         return { ...common, kind: 'folder', target: '', size: 0 };

@@ -10,6 +10,8 @@ const START_BYTES = 512;
 export interface Opened {
   start: Buffer;
   stream: AsyncIterable<Uint8Array>;
+  /** Whether it came as it is. */
+  isPlain: boolean;
 }
 
 /**
@@ -30,7 +32,7 @@ export async function decompressed(stream: Readable | AsyncIterable<Uint8Array>)
         : magic.startsWith('BZh')
           ? unpackBzip2(packed.stream)
           : null;
-  return unpacked ? open(unpacked) : packed;
+  return unpacked ? { ...(await open(unpacked)), isPlain: false } : packed;
 }
 
 function through(packed: Opened, unpack: ReturnType<typeof createGunzip>): AsyncIterable<Uint8Array> {
@@ -46,7 +48,7 @@ async function open(stream: AsyncIterable<Uint8Array>): Promise<Opened> {
     if (done) break;
     start = Buffer.concat([start, value]);
   }
-  return { start, stream: again(start, chunks) };
+  return { start, stream: again(start, chunks), isPlain: true };
 }
 
 async function* again(start: Buffer, chunks: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {

@@ -29,6 +29,8 @@ export interface TarEntry {
   xattrs: Xattr[];
   /** Where the entry starts in the (uncompressed) archive. */
   offset: number;
+  /** Where its stored content starts. */
+  contentOffset: number;
 }
 
 const BLOCK = 512;
@@ -118,7 +120,14 @@ export class TarReader implements ArchiveReader {
         continue;
       }
       const path = this.#sparse?.name ?? fields.path;
-      return { ...fields, path, kind, size: kind === 'file' ? (this.#sparse?.size ?? size) : 0, offset };
+      return {
+        ...fields,
+        path,
+        kind,
+        size: kind === 'file' ? (this.#sparse?.size ?? size) : 0,
+        offset,
+        contentOffset: this.#bytes.offset,
+      };
     }
   }
 
@@ -172,7 +181,7 @@ function fieldsOf(
   extended: ReadonlyMap<string, Buffer>,
   longPath: Buffer | undefined,
   longTarget: Buffer | undefined,
-): Omit<TarEntry, 'kind' | 'size' | 'offset'> {
+): Omit<TarEntry, 'kind' | 'size' | 'offset' | 'contentOffset'> {
   const isUstar = block.toString('latin1', 257, 263) === 'ustar\0';
   const prefix = isUstar ? cString(block.subarray(345, 500)) : Buffer.alloc(0);
   const short = cString(block.subarray(0, 100));

@@ -19,6 +19,7 @@ import { messageOf, timestampOf } from '../commit/message.ts';
 import { detachedMetadataOf, metadataOf } from '../commit/metadata.ts';
 import { commitOptions } from '../commit/options.ts';
 import { sourceOptions, treeOf } from '../commit/sources.ts';
+import { failIfTested } from '../commit/test-error.ts';
 import { type Parsed, UsageError } from '../options.ts';
 import { signersOf } from '../signing-options.ts';
 import { boolean, commitOf, openNamedRepo, type RepoVerb, say } from '../verb.ts';
@@ -63,6 +64,7 @@ export const commit: RepoVerb = {
         tx.writeDetachedMetadata(made, await addSignatures(bytes, detached ?? [], signers, { signal }));
       }
       if (branch !== undefined) tx.setRef(branch, made);
+      failIfTested(repo);
       return made;
     };
     let stats: TransactionStats | undefined;
