@@ -76,6 +76,8 @@ export { type PatchOptions, patchText } from './diff/patch.ts';
 export type { DiffSide, FolderSide, RepoSide } from './diff/side.ts';
 export { OstreeError, type OstreeErrorCode, type OstreeErrorOptions } from './errors.ts';
 export { type ExportTarOptions, exportTar } from './export/write-tar.ts';
+export { type CopyToMediumOptions, copyToMedium } from './find/copy-to-medium.ts';
+export { type FinderKind, type FindRemotesOptions, type FoundRemote, findRemotes } from './find/find-remotes.ts';
 export { type Commit, type Metadata, metadataValue } from './formats/commit.ts';
 export type { DirMeta } from './formats/dirmeta.ts';
 export type { DirTree } from './formats/dirtree.ts';

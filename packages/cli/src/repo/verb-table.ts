@@ -42,6 +42,14 @@ export const verbs: Record<string, VerbEntry | VerbGroup> = {
     summary: 'Stream COMMIT to stdout in tar format',
     load: async () => (await import('./verbs/export.ts')).exportVerb,
   },
+  'find-remotes': {
+    summary: 'Find remotes to serve the given refs',
+    load: async () => (await import('./verbs/find-remotes.ts')).findRemotesVerb,
+  },
+  'create-usb': {
+    summary: 'Copy the refs to a USB stick',
+    load: async () => (await import('./verbs/create-usb.ts')).createUsb,
+  },
   fsck: {
     summary: 'Check the repository for consistency',
     load: async () => (await import('./verbs/fsck.ts')).fsckVerb,
