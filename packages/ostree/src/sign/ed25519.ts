@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 
 import { OstreeError } from '../errors.ts';
 
 export const ED25519_KEY_BYTES = 32;
-export const ED25519_SECRET_BYTES = 64;
+const ED25519_SECRET_BYTES = 64;
 export const ED25519_SIGNATURE_BYTES = 64;
 
 /** Public keys (32 bytes each) whose signatures count, and those whose do not, even if they are among the former. */

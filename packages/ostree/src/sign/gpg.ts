@@ -65,7 +65,7 @@ export async function withGpgHome<T>(keyring: Uint8Array, work: (home: string) =
 }
 
 /** What gpg said went wrong, in one line. */
-export function gpgProblem(result: ProgramResult): string {
+function gpgProblem(result: ProgramResult): string {
   const lines = result.errors.split('\n').map((line) => line.replace(/^gpg: /, '').trim());
   return lines.filter((line) => line !== '').at(-1) ?? `gpg ended with exit code ${result.code}`;
 }
