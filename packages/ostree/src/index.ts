@@ -13,6 +13,7 @@ export type { TarEntry } from './commit/tar-entries.ts';
 export { type NewCommit, writeCommit } from './commit/write-commit.ts';
 export { type ComposeOptions, compose, type Layer } from './compose/compose.ts';
 export { filterTree } from './compose/filter-tree.ts';
+export { type EtcMerge, type EtcSides, mergeEtc } from './compose/merge-etc.ts';
 export { type ApplyDeltaOptions, applyDelta } from './delta/apply.ts';
 export {
   type DeltaStats,

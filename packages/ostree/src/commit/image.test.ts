@@ -162,7 +162,7 @@ test('what docker save wrote before it wrote OCI layouts is read, and checked ag
   writeFileSync(join(base, 'save.tar'), await make(ids));
   assert.deepEqual(await listed(repo, join(base, 'save.tar:1')), flattened);
   writeFileSync(join(base, 'wrong.tar'), await make([ids[0]!, ids[0]!]));
-  await assert.rejects(listed(repo, join(base, 'wrong.tar')), { code: 'corrupt', message: /has the digest/ });
+  await assert.rejects(listed(repo, join(base, 'wrong.tar')), { code: 'corrupt', message: /have the digest/ });
 });
 
 test('blobs that are not what their digests say, and images that are none, are refused', async (t) => {

@@ -1,17 +1,21 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { hash } from 'node:crypto';
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { writeFolder } from '../commit/folder.ts';
 import { writeCommit } from '../commit/write-commit.ts';
 import { diffTrees } from '../diff/diff.ts';
 import type { Tree } from '../formats/object-name.ts';
+import type { Variant } from '../gvariant/encode.ts';
+import { objectPath } from '../repo/objects.ts';
 import { createRepo, type Repo } from '../repo/repo.ts';
-import { withTransaction } from '../repo/transaction.ts';
-import { subtree, treeReader } from '../repo/tree-reader.ts';
+import { type Transaction, withTransaction } from '../repo/transaction.ts';
+import { lookUp, subtree, treeReader } from '../repo/tree-reader.ts';
 import { ostree, scratchFolder } from '../testing/scratch.ts';
 import { compose, type Layer } from './compose.ts';
 import { filterTree } from './filter-tree.ts';
+import { mergeEtc } from './merge-etc.ts';
 
 interface Lab {
   repo: Repo;
@@ -130,4 +134,159 @@ test('a filtered tree keeps what is wanted, and is the same tree when that is ev
   assert.deepEqual(await paths(await filtered((path) => path.endsWith('.py'))), ['/src/a.py']);
   assert.deepEqual(await filtered(() => true), all);
   assert.deepEqual(await paths(await filtered(() => false)), []);
+});
+
+/** A tree of `width` ** 3 files in three levels of folders, made without files: only their checksums count. */
+function wideTree(tx: Transaction, width: number): Tree {
+  const meta = tx.emptyTree().meta;
+  const level = (depth: number, seed: string): Tree => {
+    const files = new Map<string, string>();
+    const dirs = new Map<string, Tree>();
+    for (let index = 0; index < width; index++) {
+      const name = `${seed}-${index}`;
+      if (depth === 0) files.set(name, hash('sha256', name));
+      else dirs.set(name, level(depth - 1, name));
+    }
+    return { contents: tx.writeDirTree({ files, dirs }), meta };
+  };
+  return level(2, 'n');
+}
+
+test('of a large tree only the folders on the way to a change are read and written', async (t) => {
+  const { repo } = await lab(t);
+  const { tree, over } = await withTransaction(repo, async (tx) => {
+    const file = hash('sha256', 'new');
+    const leaf = {
+      contents: tx.writeDirTree({ files: new Map([['f', file]]), dirs: new Map() }),
+      meta: tx.emptyTree().meta,
+    };
+    return { tree: wideTree(tx, 12), over: leaf };
+  });
+  // Whoever reads another folder than those on the way finds it gone.
+  const reader = treeReader(repo);
+  const onTheWay = new Set([tree.contents, over.contents]);
+  const middle = reader.dirTree(tree.contents).dirs.get('n-3')!;
+  onTheWay.add(middle.contents).add(reader.dirTree(middle.contents).dirs.get('n-3-4')!.contents);
+  let removed = 0;
+  const spare = (at: Tree): void => {
+    const { dirs } = reader.dirTree(at.contents);
+    for (const dir of dirs.values()) spare(dir);
+    if (onTheWay.has(at.contents)) return;
+    rmSync(objectPath(repo, 'dirtree', at.contents));
+    removed++;
+  };
+  spare(tree);
+  assert.equal(removed, 12 + 144 - 2);
+  const { stats, made } = await withTransaction(repo, async (tx) => ({
+    made: await compose(tx, [
+      { tree },
+      { tree: over, at: '/n-3/n-3-4' },
+      { remove: '/n-3/n-3-4/n-3-4-7' },
+      { tree: over },
+    ]),
+    stats: tx.stats,
+  }));
+  assert.equal(stats.metadataWritten, 3);
+  assert.notEqual(made.contents, tree.contents);
+});
+
+test('several trees make the commit that ostree makes of them, and conflicts are refused in its words', async (t) => {
+  const { tree, repo } = await lab(t);
+  const trees = [
+    await tree({ 'a/x': '1', 'a/y': '1', f: '1' }),
+    await tree({ 'a/x': '2', 'b/z': '2', f: '2' }),
+    await tree({ 'a/w/deep': '3' }),
+  ];
+  const metadata = trees.map((_, index): [string, Variant] => [`k${index}`, { type: 's', value: 'v' }]);
+  await withTransaction(repo, async (tx) => {
+    for (const [index, one] of trees.entries()) tx.setRef(`layer/${index}`, await writeCommit(tx, { tree: one }));
+    const merged = await compose(
+      tx,
+      trees.map((one) => ({ tree: one })),
+      { conflicts: 'refuse' },
+    );
+    tx.setRef('merged', await writeCommit(tx, { tree: merged, timestamp: 1, metadata }));
+  });
+  const flags = metadata.map(([key]) => `--add-metadata-string=${key}=v`);
+  const sources = trees.map((_, index) => `--tree=ref=layer/${index}`);
+  const theirs = ostree(
+    `--repo=${repo.path}`,
+    'commit',
+    '--no-bindings',
+    '-b',
+    'other',
+    '--timestamp=@1',
+    ...flags,
+    ...sources,
+  );
+  assert.equal(theirs, ostree(`--repo=${repo.path}`, 'rev-parse', 'merged'));
+  const [folder, file] = [await tree({ 'n/x': '' }), await tree({ n: '' })];
+  const both = (...of: Tree[]) =>
+    withTransaction(repo, (tx) =>
+      compose(
+        tx,
+        of.map((one) => ({ tree: one })),
+        { conflicts: 'refuse' },
+      ),
+    );
+  await assert.rejects(both(folder, file), { code: 'invalid', message: "Can't replace directory with file: n" });
+  await assert.rejects(both(file, folder), { code: 'invalid', message: "Can't replace file with directory: n" });
+});
+
+test('what was changed in /etc by hand is carried into what the new system comes with', async (t) => {
+  const { tree, paths, repo } = await lab(t);
+  const base = await tree({
+    same: '1',
+    edited: '1',
+    removed: '1',
+    upstream: '1',
+    both: '1',
+    'd/x': '1',
+    'd/y': '1',
+    'gone/a': '1',
+    'gone/b': '1',
+  });
+  const ours = await tree({
+    same: '1',
+    edited: 'mine',
+    upstream: '1',
+    both: 'mine',
+    added: 'mine',
+    'd/x': 'mine',
+    'd/y': '1',
+    'gone/a': 'mine',
+    'gone/b': '1',
+  });
+  const theirs = await tree({
+    same: '1',
+    edited: '1',
+    removed: '1',
+    upstream: '2',
+    both: '2',
+    'd/x': '1',
+    'd/z': '2',
+    added2: '2',
+  });
+  const { tree: merged, conflicts } = await withTransaction(repo, (tx) => mergeEtc(tx, { base, ours, theirs }));
+  assert.deepEqual(await paths(merged), [
+    '/added',
+    '/added2',
+    '/both',
+    '/d/x',
+    '/d/z',
+    '/edited',
+    '/gone/a',
+    '/same',
+    '/upstream',
+  ]);
+  assert.deepEqual(conflicts.toSorted(), ['/both', '/gone']);
+  const reader = treeReader(repo);
+  const at = (of: Tree, path: string) => lookUp(reader, of, path);
+  for (const path of ['/edited', '/both', '/d/x', '/added', '/gone/a'])
+    assert.deepEqual(at(merged, path), at(ours, path), path);
+  for (const path of ['/upstream', '/d/z', '/added2']) assert.deepEqual(at(merged, path), at(theirs, path), path);
+  // Nothing changed by hand, or nothing by the new system: the other side as it is.
+  const plain = (sides: { base: Tree; ours: Tree; theirs: Tree }) => withTransaction(repo, (tx) => mergeEtc(tx, sides));
+  assert.deepEqual(await plain({ base, ours: base, theirs }), { tree: theirs, conflicts: [] });
+  assert.deepEqual(await plain({ base, ours, theirs: base }), { tree: ours, conflicts: [] });
 });
