@@ -6,7 +6,7 @@ import { scratchFolder } from '../scratch.ts';
 import { feed, inputOf, strayFiles } from './run.ts';
 import { loadTargets } from './target.ts';
 
-const COUNTS = { memory: 300, disk: 25, network: 5 } as const;
+const COUNTS = { memory: 250, disk: 12, network: 3 } as const;
 
 test('whatever bytes come, they are accepted or refused by name, and nothing is written elsewhere', async (t) => {
   const base = scratchFolder(t);

@@ -3,10 +3,12 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { checkout } from '../../../checkout/checkout.ts';
+import { CpioReader } from '../../../commit/cpio-entries.ts';
 import { writeTar } from '../../../commit/tar.ts';
 import { TarReader } from '../../../commit/tar-entries.ts';
 import { applyOverlay } from '../../../diff/overlay.ts';
 import { tarEnd, tarHeader, tarPadding } from '../../../export/tar-writer.ts';
+import { xzCompress } from '../../../fs/lzma.ts';
 import { createRepo } from '../../../repo/repo.ts';
 import { withTransaction } from '../../../repo/transaction.ts';
 import type { FuzzScratch, FuzzTarget } from '../target.ts';
@@ -30,6 +32,29 @@ function archive(): Buffer {
   ]);
 }
 
+/** `BZh9`: an archive with one empty file `a`, as bzip2 packs it. */
+const bzip2 = Buffer.from(
+  'QlpoOTFBWSZTWR0WDZ0AACXbgMiAQABFgAAA4AAeAACIIABUQjTTJoZoJEkxoQxmvAdBKfcXJLWSYPEChiNQiJu9U8bOb+ANmVi7kinChIDosGzo',
+  'base64',
+);
+
+/** An archive of cpio's newc form. */
+function cpio(): Buffer {
+  let ino = 0;
+  const entry = (name: string, mode: number, content: string) => {
+    const fields = [++ino, mode, 0, 0, 1, 0, content.length, 0, 0, 0, 0, name.length + 1, 0];
+    const header = `070701${fields.map((field) => field.toString(16).padStart(8, '0')).join('')}`;
+    const pad = (text: string) => text.padEnd(Math.ceil(text.length / 4) * 4, '\0');
+    return Buffer.from(pad(`${header}${name}\0`) + pad(content), 'latin1');
+  };
+  return Buffer.concat([
+    entry('etc', 0o40755, ''),
+    entry('etc/file', 0o100644, 'some content\n'),
+    entry('etc/link', 0o120777, 'file'),
+    entry('TRAILER!!!', 0, ''),
+  ]);
+}
+
 export async function makeTargets({ inside }: FuzzScratch): Promise<FuzzTarget[]> {
   const plain = archive();
   const repo = { ...(await createRepo(join(inside, 'tar-repo'), { mode: 'bare-user-only' })), fsync: false };
@@ -49,9 +74,20 @@ export async function makeTargets({ inside }: FuzzScratch): Promise<FuzzTarget[]
       },
     },
     {
+      name: 'cpio-entries',
+      cost: 'memory',
+      samples: [cpio()],
+      async feed(input) {
+        const reader = new CpioReader(Readable.from([input]));
+        for (let entry = await reader.next(); entry; entry = await reader.next()) {
+          for await (const chunk of reader.stream()) if (chunk.length > input.length) throw new RangeError('too much');
+        }
+      },
+    },
+    {
       name: 'tar-commit',
       cost: 'disk',
-      samples: [plain, gzipSync(plain), zstdCompressSync(plain)],
+      samples: [plain, gzipSync(plain), zstdCompressSync(plain), xzCompress(plain), bzip2, cpio()],
       // Committed and checked out: nothing may leave either folder.
       async feed(input) {
         const tree = await withTransaction(repo, (tx) => writeTar(tx, Readable.from([input])));
