@@ -80,7 +80,7 @@ export interface FsckReport {
  */
 export async function fsck(repo: Repo, options: FsckOptions = {}): Promise<FsckReport> {
   const { signal, fix } = options;
-  const repos = await withParents(repo);
+  const repos = withParents(repo);
   let report: FsckReport;
   const unlock = await lockIfAllowed(repo, signal);
   try {

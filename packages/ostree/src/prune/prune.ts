@@ -75,7 +75,7 @@ export async function prune(repo: Repo, options: PruneOptions = {}): Promise<Pru
   const { signal, dryRun = false, commitOnly = false } = options;
   const began = Date.now();
   await sleep(CLOCK_MS, undefined, { signal }); // what is made from now on does not look older than that
-  const repos = await withParents(repo);
+  const repos = withParents(repo);
   const retention = new Retention(repos, options);
   const reachable = new Reachable(repos);
   const kept = new Set<Checksum>();

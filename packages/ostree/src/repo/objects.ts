@@ -21,9 +21,12 @@ export function objectPath(repo: Repo, type: ObjectType, checksum: Checksum): st
   return join(repo.path, 'objects', loosePath(checksum, extension));
 }
 
-/** Whether this repository itself has an object. It is not read. */
+/** Whether this repository, or its parent, has an object. It is not read. */
 export function hasObject(repo: Repo, type: ObjectType, checksum: Checksum): boolean {
-  return isThere(objectPath(repo, type, checksum), repo.mode);
+  return (
+    isThere(objectPath(repo, type, checksum), repo.mode) ||
+    (repo.parent !== undefined && hasObject(repo.parent, type, checksum))
+  );
 }
 
 /**
@@ -48,7 +51,9 @@ export async function readMetadata(
   checksum: Checksum,
 ): Promise<Buffer> {
   assertChecksum(checksum);
-  const data = await readObjectFile(objectPath(repo, type, checksum), `${checksum}.${type}`, repo);
+  const path = objectPath(repo, type, checksum);
+  if (repo.parent && !existsSync(path)) return readMetadata(repo.parent, type, checksum);
+  const data = await readObjectFile(path, `${checksum}.${type}`, repo);
   assertHash(data, checksum, type);
   return data;
 }
@@ -109,6 +114,7 @@ export interface StoredFile {
 export async function readFileObject(repo: Repo, checksum: Checksum): Promise<StoredFile> {
   assertChecksum(checksum);
   const path = objectPath(repo, 'file', checksum);
+  if (repo.parent && !isThere(path, repo.mode)) return readFileObject(repo.parent, checksum);
   try {
     return await (repo.mode === 'archive' ? readFilez(path, checksum) : readBare(repo, path, checksum));
   } catch (cause) {

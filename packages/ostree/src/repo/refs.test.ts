@@ -2,16 +2,28 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { writeCommit } from '../commit/write-commit.ts';
+import { S_IFREG } from '../formats/mode.ts';
 import { ostree as run, scratchFolder as scratch } from '../testing/scratch.ts';
 import { isCollectionId, listCollectionRefs, readCollectionRef, setCollectionRef } from './collection-refs.ts';
+import { hasObject, readCommit, readFileObject } from './objects.ts';
 import { listAliases, listRefs, readRef, resolveRev, setAlias, setRef } from './refs.ts';
 import { addRemote, deleteRemote, readRemotes } from './remotes.ts';
 import { createRepo, openRepo, type Repo, writeConfig } from './repo.ts';
+import { type Transaction, withTransaction } from './transaction.ts';
+import { treeReader } from './tree-reader.ts';
 
 const A = 'a'.repeat(64);
 const B = 'b'.repeat(64);
 
 const ostree = (repo: Repo, ...args: string[]) => run(`--repo=${repo.path}`, ...args);
+
+async function childOf(parent: Repo, path: string): Promise<Repo> {
+  const repo = await createRepo(path);
+  repo.config.get('core')!.set('parent', parent.path);
+  await writeConfig(repo, repo.config);
+  return openRepo(path);
+}
 
 describe('refs', () => {
   test('an alias stands for another ref, for ostree too, and moves with it', async (t) => {
@@ -43,9 +55,7 @@ describe('refs', () => {
   test('a revision may be a ref of any remote, or one of the parent repository', async (t) => {
     const folder = scratch(t);
     const parent = await createRepo(join(folder, 'parent'));
-    const repo = await createRepo(join(folder, 'repo'));
-    repo.config.get('core')!.set('parent', parent.path);
-    await writeConfig(repo, repo.config);
+    const repo = await childOf(parent, join(folder, 'repo'));
     await setRef(repo, 'origin:edge', A);
     await setRef(parent, 'old', B);
     assert.equal(await resolveRev(repo, 'edge'), A);
@@ -56,6 +66,34 @@ describe('refs', () => {
       await assert.rejects(setRef(repo, bad, A), { code: 'invalid' }, bad);
     }
     await assert.rejects(setRef(repo, A, A), /looks like a checksum/);
+  });
+});
+
+describe('a parent repository', () => {
+  test('has what its child lacks', async (t) => {
+    const folder = scratch(t);
+    const parent = await createRepo(join(folder, 'parent'));
+    const header = { uid: 0, gid: 0, mode: S_IFREG | 0o644, symlinkTarget: '', xattrs: [] };
+    const write = (text: string) => async (tx: Transaction) => {
+      const { checksum } = await tx.writeFile(header, Buffer.from(text));
+      const { meta } = tx.emptyTree();
+      const contents = tx.writeDirTree({ files: new Map([['file', checksum]]), dirs: new Map() });
+      return { file: checksum, commit: await writeCommit(tx, { tree: { contents, meta } }) };
+    };
+    const { file, commit } = await withTransaction(parent, write('above'));
+    const repo = await childOf(parent, join(folder, 'child'));
+    assert.equal(hasObject(repo, 'commit', commit), true);
+    const { tree } = await readCommit(repo, commit);
+    assert.equal(treeReader(repo).dirTree(tree.contents).files.get('file'), file);
+    assert.equal((await readFileObject(repo, file)).size, 5);
+    assert.equal(
+      (await withTransaction(repo, async (tx) => tx.locate('dirtree', tree.contents)))?.startsWith(parent.path),
+      true,
+    );
+    const own = await createRepo(join(folder, 'own'));
+    own.config.get('core')!.set('parent', own.path);
+    await writeConfig(own, own.config);
+    await assert.rejects(openRepo(own.path), { code: 'invalid', message: /more than 16 parents/ });
   });
 });
 
@@ -120,8 +158,7 @@ describe('remotes', () => {
     const folder = scratch(t);
     const parent = await createRepo(join(folder, 'parent'));
     await addRemote(parent, 'upstream', new Map([['url', 'http://up']]));
-    const repo = await createRepo(join(folder, 'repo'));
-    repo.config.get('core')!.set('parent', parent.path);
+    const repo = await childOf(parent, join(folder, 'repo'));
     const options = { folder: join(folder, 'remotes.d') };
     await addRemote(repo, 'here', new Map([['url', 'http://here']]));
     await addRemote(repo, 'beside', new Map([['url', 'http://beside']]), options);

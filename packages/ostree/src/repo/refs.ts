@@ -6,7 +6,7 @@ import { OstreeError, systemCode } from '../errors.ts';
 import { assertChecksum, type Checksum, compareNames, isChecksum } from '../formats/object-name.ts';
 import { syncFolder, writeFileDurably } from '../fs/durable.ts';
 import { readCommit } from './objects.ts';
-import { openRepo, type Repo } from './repo.ts';
+import type { Repo } from './repo.ts';
 
 /**
  * `OSTREE_REF_REGEXP`: parts of letters and digits (of any script), `-`, `.`, `_`, that begin with none of the first
@@ -267,8 +267,7 @@ export async function tryResolveRev(repo: Repo, rev: string): Promise<Checksum |
   }
   if (isChecksum(rev)) return rev;
   const commit = (await readNamedRef(repo, rev)) ?? (await abbreviated(repo, rev));
-  const parent = repo.config.get('core')?.get('parent');
-  return commit ?? (parent ? tryResolveRev(await openRepo(parent), rev) : null);
+  return commit ?? (repo.parent ? tryResolveRev(repo.parent, rev) : null);
 }
 
 /** Without a remote, libostree takes `remote/name` as well, and what any remote has of this name. */

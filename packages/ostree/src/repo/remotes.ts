@@ -5,7 +5,7 @@ import { OstreeError, systemCode } from '../errors.ts';
 import { formatKeyFile, type KeyFile, parseKeyFile } from '../formats/keyfile.ts';
 import { writeFileDurably } from '../fs/durable.ts';
 import { isRemoteName } from './refs.ts';
-import { openRepo, type Repo, writeConfig } from './repo.ts';
+import { type Repo, writeConfig } from './repo.ts';
 
 /** A remote as it is configured, with all its keys as they are in the file. */
 export interface RemoteConfig {
@@ -43,9 +43,8 @@ export async function readRemotes(repo: Repo, options: RemotesOptions = {}): Pro
     const file = join(folder!, name);
     addRemotes(found, parseKeyFile(readFileSync(file, 'utf8'), file), file);
   }
-  const parent = repo.config.get('core')?.get('parent');
-  if (parent) {
-    for (const [name, remote] of await readRemotes(await openRepo(parent))) {
+  if (repo.parent) {
+    for (const [name, remote] of await readRemotes(repo.parent)) {
       if (!found.has(name)) found.set(name, { ...remote, inherited: true });
     }
   }

@@ -21,6 +21,8 @@ export interface Repo extends ObjectFormat {
   readonly config: KeyFile;
   /** Whether a transaction flushes to disk before it is acknowledged (`core.fsync`). */
   readonly fsync: boolean;
+  /** The repository in which objects and refs are looked for that are not here (`core.parent`). */
+  readonly parent?: Repo;
 }
 
 /** What a new repository is like. */
@@ -45,7 +47,7 @@ export async function createRepo(path: string, options: CreateRepoOptions = {}):
   const mode = options.mode ?? 'archive';
   const existing = await readConfig(path);
   if (existing) {
-    const repo = openConfigured(path, existing);
+    const repo = await openWithParent(path, existing);
     if (repo.mode !== mode) {
       throw new OstreeError('exists', `${path} is already a repository, of mode ${repo.mode}`, {
         hint: `Choose another folder, or use it as ${repo.mode}.`,
@@ -73,7 +75,7 @@ export async function createRepo(path: string, options: CreateRepoOptions = {}):
  */
 export async function openRepo(path: string): Promise<Repo> {
   const config = await readConfig(path);
-  if (config) return openConfigured(path, config);
+  if (config) return openWithParent(path, config);
   const isFolder = await stat(path).then(
     (found) => found.isDirectory(),
     () => false,
@@ -96,6 +98,19 @@ async function readConfig(path: string): Promise<KeyFile | null> {
     if (code === 'ENOENT' || code === 'ENOTDIR') return null;
     throw error;
   }
+}
+
+/** More than anybody stacks: parents that go round in a circle end somewhere. */
+const MAX_PARENTS = 16;
+
+async function openWithParent(path: string, config: KeyFile, depth = 0): Promise<Repo> {
+  const repo = openConfigured(path, config);
+  const parent = config.get('core')?.get('parent');
+  if (!parent) return repo;
+  if (depth >= MAX_PARENTS) throw new OstreeError('invalid', `${path}: more than ${MAX_PARENTS} parents (core.parent)`);
+  const above = await readConfig(parent);
+  if (!above) throw new OstreeError('not-found', `${path}: its parent ${parent} is no OSTree repository (core.parent)`);
+  return { ...repo, parent: await openWithParent(parent, above, depth + 1) };
 }
 
 function openConfigured(path: string, config: KeyFile): Repo {

@@ -9,7 +9,7 @@ import { type DirMeta, decodeDirMeta, encodeDirMeta } from '../formats/dirmeta.t
 import { type DirTree, decodeDirTree, encodeDirTree } from '../formats/dirtree.ts';
 import { encodeFilezHeader, type FileHeader } from '../formats/file.ts';
 import { S_IFDIR, S_IFREG } from '../formats/mode.ts';
-import { type Checksum, loosePath, type ObjectType, type Tree } from '../formats/object-name.ts';
+import type { Checksum, ObjectType, Tree } from '../formats/object-name.ts';
 import { encode } from '../gvariant/encode.ts';
 import type { CopyOptions } from '../work/copy-object.ts';
 import { pool } from '../work/pool.ts';
@@ -26,7 +26,8 @@ import type { Task, TaskResults } from '../work/task.ts';
 import type { ObjectToVerify } from '../work/verify-object.ts';
 import { noSpace, usableBytes } from './free-space.ts';
 import { lockRepo } from './lock.ts';
-import { assertHash, hasObject, isThere } from './objects.ts';
+import { assertHash, hasObject, isThere, objectPath } from './objects.ts';
+import { withParents } from './parents.ts';
 import { refPath, setRef } from './refs.ts';
 import { fileExtension, type Repo } from './repo.ts';
 import { repoSettings } from './settings.ts';
@@ -137,8 +138,12 @@ export class Transaction {
     const name = `${checksum}.${type === 'file' ? fileExtension(this.repo.mode) : type}`;
     const staged = join(this.#target.staging, name);
     if (lstatSync(staged, { throwIfNoEntry: false })) return staged;
-    const stored = join(this.repo.path, 'objects', loosePath(checksum, name.slice(65)));
-    return lstatSync(stored, { throwIfNoEntry: false }) ? stored : null;
+    for (const repo of withParents(this.repo)) {
+      if (type === 'file' && repo.mode !== this.repo.mode) continue; // in another form
+      const stored = objectPath(repo, type, checksum);
+      if (lstatSync(stored, { throwIfNoEntry: false })) return stored;
+    }
+    return null;
   }
 
   #stageMetadata(type: ObjectType, data: Uint8Array, checksum: Checksum): void {

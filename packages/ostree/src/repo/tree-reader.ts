@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { OstreeError, systemCode } from '../errors.ts';
 import { type DirMeta, decodeDirMeta } from '../formats/dirmeta.ts';
 import { type DirTree, decodeDirTree } from '../formats/dirtree.ts';
@@ -24,7 +24,7 @@ export function treeReader(source: Repo | Transaction): TreeReader {
   const metas = new Map<Checksum, DirMeta>();
   const read = (type: 'dirtree' | 'dirmeta', checksum: Checksum): Buffer => {
     const object = `${checksum}.${type}`;
-    const path = 'locate' in source ? source.locate(type, checksum) : objectPath(source, type, checksum);
+    const path = 'locate' in source ? source.locate(type, checksum) : storedPath(source, type, checksum);
     try {
       if (path === null) throw Object.assign(new OstreeError('not-found', object), { code: 'ENOENT' });
       const data = readFileSync(path);
@@ -54,6 +54,12 @@ export function treeReader(source: Repo | Transaction): TreeReader {
       return meta;
     },
   };
+}
+
+/** Where a metadata object is, or would be: here, or in the parent repository that has it. */
+function storedPath(repo: Repo, type: 'dirtree' | 'dirmeta', checksum: Checksum): string {
+  const path = objectPath(repo, type, checksum);
+  return repo.parent && !existsSync(path) ? storedPath(repo.parent, type, checksum) : path;
 }
 
 /**
