@@ -58,6 +58,9 @@ function room(bytes: number): Buffer {
   return scratch.subarray(0, bytes);
 }
 
+/** libdeflate does not try to compress so little; zlib makes most of it smaller. */
+const SMALL_BYTES = 64;
+
 /**
  * Compresses content.
  *
@@ -65,7 +68,7 @@ function room(bytes: number): Buffer {
  * @returns a view that is good until the next call in this thread
  */
 export function deflateRaw(content: Uint8Array, level: number): Buffer {
-  const fast = libdeflate();
+  const fast = content.length < SMALL_BYTES ? null : libdeflate();
   if (fast) {
     const output = room(outputBytes(content.length));
     const length = fast.deflate(Math.max(1, level - 1), content, output);
