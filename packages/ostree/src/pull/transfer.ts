@@ -324,11 +324,11 @@ class TransferRun {
       if (detached) tx.writeDetachedMetadata(checksum, detached);
       if (!data) continue;
       if (commitMetadataOnly || subpaths) await writeFileDurably(partialMark(this.#repo, checksum), '');
-      if (!(trusted && repo)) tx.importMetadata('commit', checksum, data);
+      if (!repo) tx.importMetadata('commit', checksum, data);
       else {
         const { mode, ignoreXattrs } = repo;
         const object = { type: 'commit' as const, checksum, path: objectPath(repo, 'commit', checksum) };
-        await tx.copyObjects([object], { from: { mode, ignoreXattrs }, link: false, verify: false });
+        await tx.copyObjects([object], { from: { mode, ignoreXattrs }, link: true, verify: !trusted });
       }
     }
   }
