@@ -1,15 +1,11 @@
 import { hash } from 'node:crypto';
-import {
-  byteswap,
-  type Checksum,
-  type Commit,
-  decode,
-  metadataValue,
-  printValue,
-  type Repo,
-  readCommit,
-  readMetadata,
-} from '@treeline/ostree';
+import { type Commit, metadataValue } from '@treeline/ostree/formats/commit.ts';
+import type { Checksum } from '@treeline/ostree/formats/object-name.ts';
+import { byteswap } from '@treeline/ostree/gvariant/byteswap.ts';
+import { decode } from '@treeline/ostree/gvariant/decode.ts';
+import { printValue } from '@treeline/ostree/gvariant/print.ts';
+import { readCommit, readMetadata } from '@treeline/ostree/repo/objects.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
 
 /** How much of an object is shown as it is stored. */
 export type RawForm = 'swapped' | 'unswapped';

@@ -1,17 +1,9 @@
-import {
-  anyKeyring,
-  formatGpgSignature,
-  formatLocalTime,
-  type GpgKey,
-  type GpgSignature,
-  type GpgSubkey,
-  type Repo,
-  readDetachedMetadata,
-  readMetadata,
-  remoteKeyring,
-  signaturesOf,
-  webKeyDirectoryUrls,
-} from '@treeline/ostree';
+import { readDetachedMetadata, readMetadata } from '@treeline/ostree/repo/objects.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
+import { type GpgKey, type GpgSubkey, webKeyDirectoryUrls } from '@treeline/ostree/sign/gpg-key.ts';
+import { anyKeyring, remoteKeyring } from '@treeline/ostree/sign/gpg-keyring.ts';
+import { formatGpgSignature, formatLocalTime, type GpgSignature } from '@treeline/ostree/sign/gpg-signature.ts';
+import { signaturesOf } from '@treeline/ostree/sign/remote-verification.ts';
 
 export interface SignatureTrust {
   /** Judge with the keys of this remote; otherwise with all that there are. */

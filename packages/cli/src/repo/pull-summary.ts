@@ -1,4 +1,5 @@
-import type { PullPrediction, PullStats } from '@treeline/ostree';
+import type { PullPrediction } from '@treeline/ostree/pull/prediction.ts';
+import type { PullStats } from '@treeline/ostree/pull/pull.ts';
 import { formatSize } from './size-text.ts';
 
 /** The closing line of `ostree pull` and `ostree pull-local`, as of libostree 2022.7. */

@@ -1,6 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
-import { globalKeyring, importGpgKeys, OstreeError, type Repo, remoteKeyring } from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
+import { importGpgKeys } from '@treeline/ostree/sign/gpg-import.ts';
+import { globalKeyring, remoteKeyring } from '@treeline/ostree/sign/gpg-keyring.ts';
 import { formatGpgKey } from './gpg-text.ts';
 import { type OptionSpec, type Parsed, UsageError } from './options.ts';
 import { say } from './verb.ts';

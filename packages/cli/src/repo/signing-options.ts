@@ -1,4 +1,6 @@
-import { commandSigner, gpgSigner, OstreeError, type Signer, signatureType } from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import { signatureType } from '@treeline/ostree/sign/signature-type.ts';
+import { commandSigner, gpgSigner, type Signer } from '@treeline/ostree/sign/signer.ts';
 import { type OptionSpec, type Parsed, UsageError } from './options.ts';
 
 /** Options with which `commit` and `summary` say who signs. */

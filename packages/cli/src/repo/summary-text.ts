@@ -1,4 +1,9 @@
-import { byteswap, compareNames, decode, OstreeError, printValue, type Variant } from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import { compareNames } from '@treeline/ostree/formats/object-name.ts';
+import { byteswap } from '@treeline/ostree/gvariant/byteswap.ts';
+import { decode } from '@treeline/ostree/gvariant/decode.ts';
+import type { Variant } from '@treeline/ostree/gvariant/encode.ts';
+import { printValue } from '@treeline/ostree/gvariant/print.ts';
 import { formatSize } from './size-text.ts';
 
 const SUMMARY = '(a(s(taya{sv}))a{sv})';

@@ -1,7 +1,10 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Checksum, OstreeError, openRepo, type Repo, resolveRev } from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import type { Checksum } from '@treeline/ostree/formats/object-name.ts';
+import { resolveRev } from '@treeline/ostree/repo/refs.ts';
+import { openRepo, type Repo } from '@treeline/ostree/repo/repo.ts';
 import { type OptionSpec, type Parsed, UsageError } from './options.ts';
 
 /** A verb of `treeline repo`: what it takes, and what it does. */

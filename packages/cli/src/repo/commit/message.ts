@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { OstreeError } from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
 import { parseDate } from '../date-text.ts';
 import { type Parsed, UsageError } from '../options.ts';
 

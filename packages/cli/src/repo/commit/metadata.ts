@@ -1,14 +1,11 @@
-import {
-  type Checksum,
-  type Metadata,
-  metadataValue,
-  OstreeError,
-  ownCollection,
-  parseValue,
-  type Repo,
-  readCommit,
-  type Variant,
-} from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import { type Metadata, metadataValue } from '@treeline/ostree/formats/commit.ts';
+import type { Checksum } from '@treeline/ostree/formats/object-name.ts';
+import type { Variant } from '@treeline/ostree/gvariant/encode.ts';
+import { parseValue } from '@treeline/ostree/gvariant/parse.ts';
+import { ownCollection } from '@treeline/ostree/repo/collection-refs.ts';
+import { readCommit } from '@treeline/ostree/repo/objects.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
 import { type Parsed, UsageError } from '../options.ts';
 
 const REF_BINDING = 'ostree.ref-binding';

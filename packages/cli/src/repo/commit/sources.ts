@@ -2,23 +2,19 @@ import { createReadStream, existsSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import {
-  applyOverlay,
-  ConsumedPaths,
-  compose,
-  type ModifierOptions,
-  modifyTree,
-  OstreeError,
-  readCommit,
-  StatOverrides,
-  scanObjectLinks,
-  type Transaction,
-  type Tree,
-  type WriteTarOptions,
-  writeFolder,
-  writeImage,
-  writeTar,
-} from '@treeline/ostree';
+import { ConsumedPaths } from '@treeline/ostree/commit/consumed.ts';
+import { writeFolder } from '@treeline/ostree/commit/folder.ts';
+import { scanObjectLinks } from '@treeline/ostree/commit/hard-links.ts';
+import { writeImage } from '@treeline/ostree/commit/image.ts';
+import { type ModifierOptions, StatOverrides } from '@treeline/ostree/commit/modifier.ts';
+import { modifyTree } from '@treeline/ostree/commit/ref-tree.ts';
+import { type WriteTarOptions, writeTar } from '@treeline/ostree/commit/tar.ts';
+import { compose } from '@treeline/ostree/compose/compose.ts';
+import { applyOverlay } from '@treeline/ostree/diff/overlay.ts';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import type { Tree } from '@treeline/ostree/formats/object-name.ts';
+import { readCommit } from '@treeline/ostree/repo/objects.ts';
+import type { Transaction } from '@treeline/ostree/repo/transaction.ts';
 import { type Parsed, UsageError } from '../options.ts';
 import { commitOf } from '../verb.ts';
 import { pathnameFilter } from './pathname-filter.ts';

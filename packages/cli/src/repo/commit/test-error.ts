@@ -1,6 +1,7 @@
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
-import { OstreeError, type Repo } from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
 
 /**
  * libostree's own tests let a commit fail before it is through, and look for the folder in which what was written waits

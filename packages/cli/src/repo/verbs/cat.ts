@@ -1,15 +1,9 @@
 import { once } from 'node:events';
-import {
-  lookUp,
-  OstreeError,
-  type Repo,
-  readCommit,
-  readFileObject,
-  type StoredFile,
-  type Tree,
-  type TreeReader,
-  treeReader,
-} from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import type { Tree } from '@treeline/ostree/formats/object-name.ts';
+import { readCommit, readFileObject, type StoredFile } from '@treeline/ostree/repo/objects.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
+import { lookUp, type TreeReader, treeReader } from '@treeline/ostree/repo/tree-reader.ts';
 import { UsageError } from '../options.ts';
 import { commitOf, openNamedRepo, type RepoVerb, required } from '../verb.ts';
 

@@ -1,16 +1,11 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  type CheckoutOptions,
-  type Checksum,
-  checkout,
-  hasObject,
-  OstreeError,
-  openRepo,
-  type Repo,
-  readCommit,
-} from '@treeline/ostree';
+import { type CheckoutOptions, checkout } from '@treeline/ostree/checkout/checkout.ts';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import type { Checksum } from '@treeline/ostree/formats/object-name.ts';
+import { hasObject, readCommit } from '@treeline/ostree/repo/objects.ts';
+import { openRepo, type Repo } from '@treeline/ostree/repo/repo.ts';
 import { type OptionSpec, type Parsed, UsageError } from '../options.ts';
 import { boolean, commitOf, openNamedRepo, type RepoVerb, required } from '../verb.ts';
 

@@ -1,4 +1,4 @@
-import { checksumFile } from '@treeline/ostree';
+import { checksumFile } from '@treeline/ostree/commit/checksum-file.ts';
 import { type RepoVerb, required, say } from '../verb.ts';
 
 export const checksumVerb: RepoVerb = {

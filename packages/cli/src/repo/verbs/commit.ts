@@ -1,20 +1,15 @@
 import { readFileSync } from 'node:fs';
-import {
-  addSignatures,
-  bootableMetadata,
-  type Checksum,
-  commitSizes,
-  type Metadata,
-  OstreeError,
-  type Repo,
-  readCommit,
-  type Transaction,
-  type TransactionStats,
-  type Tree,
-  tryResolveRev,
-  withTransaction,
-  writeCommit,
-} from '@treeline/ostree';
+import { bootableMetadata } from '@treeline/ostree/commit/bootable.ts';
+import { commitSizes } from '@treeline/ostree/commit/commit-sizes.ts';
+import { writeCommit } from '@treeline/ostree/commit/write-commit.ts';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import type { Metadata } from '@treeline/ostree/formats/commit.ts';
+import type { Checksum, Tree } from '@treeline/ostree/formats/object-name.ts';
+import { readCommit } from '@treeline/ostree/repo/objects.ts';
+import { tryResolveRev } from '@treeline/ostree/repo/refs.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
+import { type Transaction, type TransactionStats, withTransaction } from '@treeline/ostree/repo/transaction.ts';
+import { addSignatures } from '@treeline/ostree/sign/sign.ts';
 import { messageOf, timestampOf } from '../commit/message.ts';
 import { detachedMetadataOf, metadataOf } from '../commit/metadata.ts';
 import { commitOptions } from '../commit/options.ts';

@@ -1,11 +1,11 @@
+import { OstreeError } from '@treeline/ostree/errors.ts';
 import {
   escapeKeyFileString,
   isKeyFileGroup,
   isKeyFileKey,
-  OstreeError,
   unescapeKeyFileString,
-  writeConfig,
-} from '@treeline/ostree';
+} from '@treeline/ostree/formats/keyfile.ts';
+import { writeConfig } from '@treeline/ostree/repo/repo.ts';
 import { type Parsed, UsageError } from '../options.ts';
 import { openNamedRepo, type RepoVerb, say } from '../verb.ts';
 

@@ -1,4 +1,4 @@
-import { copyToMedium } from '@treeline/ostree';
+import { copyToMedium } from '@treeline/ostree/find/copy-to-medium.ts';
 import { UsageError } from '../options.ts';
 import { openNamedRepo, type RepoVerb, say } from '../verb.ts';
 import { collectionRefs } from './find-remotes.ts';

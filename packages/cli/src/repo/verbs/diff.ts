@@ -1,21 +1,14 @@
 import { createWriteStream, lstatSync } from 'node:fs';
-import {
-  type Change,
-  type DiffSide,
-  diffPaths,
-  diffSides,
-  diffTrees,
-  downloadSize,
-  exportOverlay,
-  type Node,
-  OstreeError,
-  type PathChange,
-  patchText,
-  type Repo,
-  type RepoSide,
-  readCommit,
-  resolveRev,
-} from '@treeline/ostree';
+import { diffPaths, type PathChange } from '@treeline/ostree/diff/compare.ts';
+import { type Change, diffSides, diffTrees, type Node } from '@treeline/ostree/diff/diff.ts';
+import { downloadSize } from '@treeline/ostree/diff/download.ts';
+import { exportOverlay } from '@treeline/ostree/diff/overlay.ts';
+import { patchText } from '@treeline/ostree/diff/patch.ts';
+import type { DiffSide, RepoSide } from '@treeline/ostree/diff/side.ts';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import { readCommit } from '@treeline/ostree/repo/objects.ts';
+import { resolveRev } from '@treeline/ostree/repo/refs.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
 import type { Parsed } from '../options.ts';
 import { formatSize } from '../size-text.ts';
 import { commitOf, integer, openNamedRepo, type RepoVerb, required, say } from '../verb.ts';

@@ -1,5 +1,6 @@
 import { createWriteStream } from 'node:fs';
-import { exportTar, readCommit } from '@treeline/ostree';
+import { exportTar } from '@treeline/ostree/export/write-tar.ts';
+import { readCommit } from '@treeline/ostree/repo/objects.ts';
 import { commitOf, openNamedRepo, type RepoVerb, required } from '../verb.ts';
 
 export const exportVerb: RepoVerb = {

@@ -1,13 +1,9 @@
-import {
-  type CollectionRef,
-  type FinderKind,
-  type FoundRemote,
-  findRemotes,
-  OstreeError,
-  pull,
-  type Repo,
-  remoteOptions,
-} from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import { type FinderKind, type FoundRemote, findRemotes } from '@treeline/ostree/find/find-remotes.ts';
+import { pull } from '@treeline/ostree/pull/pull.ts';
+import { remoteOptions } from '@treeline/ostree/pull/remote-config.ts';
+import type { CollectionRef } from '@treeline/ostree/repo/collection-refs.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
 import { type Parsed, UsageError } from '../options.ts';
 import { openNamedRepo, type RepoVerb, say } from '../verb.ts';
 

@@ -1,14 +1,9 @@
-import {
-  type DamagedObject,
-  type FsckReport,
-  fsck,
-  OstreeError,
-  type RepairSource,
-  type Repo,
-  readRemotes,
-  remoteOptions,
-  repair,
-} from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import { type DamagedObject, type FsckReport, fsck } from '@treeline/ostree/fsck/fsck.ts';
+import { type RepairSource, repair } from '@treeline/ostree/fsck/repair.ts';
+import { remoteOptions } from '@treeline/ostree/pull/remote-config.ts';
+import { readRemotes } from '@treeline/ostree/repo/remotes.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
 import type { Parsed } from '../options.ts';
 import { openNamedRepo, type RepoVerb, say } from '../verb.ts';
 

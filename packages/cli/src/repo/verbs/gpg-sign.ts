@@ -1,4 +1,7 @@
-import { anyKeyring, deleteSignatures, gpgSigner, isIssuedBy, type Repo, signCommit } from '@treeline/ostree';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
+import { anyKeyring } from '@treeline/ostree/sign/gpg-keyring.ts';
+import { deleteSignatures, isIssuedBy, signCommit } from '@treeline/ostree/sign/sign.ts';
+import { gpgSigner } from '@treeline/ostree/sign/signer.ts';
 import { UsageError } from '../options.ts';
 import { signingOptions } from '../signing-options.ts';
 import { commitOf, openNamedRepo, type RepoVerb, say } from '../verb.ts';

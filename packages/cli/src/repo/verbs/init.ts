@@ -1,4 +1,6 @@
-import { assertCollectionId, createRepo, OstreeError, openRepo, type RepoMode, writeConfig } from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import { assertCollectionId } from '@treeline/ostree/repo/collection-refs.ts';
+import { createRepo, openRepo, type RepoMode, writeConfig } from '@treeline/ostree/repo/repo.ts';
 import { UsageError } from '../options.ts';
 import { type RepoVerb, repoPathOf } from '../verb.ts';
 

@@ -1,4 +1,4 @@
-import { hasObject, readCommit } from '@treeline/ostree';
+import { hasObject, readCommit } from '@treeline/ostree/repo/objects.ts';
 import { formatObject } from '../commit-text.ts';
 import { commitOf, openNamedRepo, type RepoVerb, required } from '../verb.ts';
 

@@ -1,17 +1,11 @@
-import {
-  type Checksum,
-  type DirMeta,
-  type FileHeader,
-  lookUp,
-  OstreeError,
-  printValue,
-  type Repo,
-  readCommit,
-  readFileObject,
-  type Tree,
-  type TreeReader,
-  treeReader,
-} from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import type { DirMeta } from '@treeline/ostree/formats/dirmeta.ts';
+import type { FileHeader } from '@treeline/ostree/formats/file.ts';
+import type { Checksum, Tree } from '@treeline/ostree/formats/object-name.ts';
+import { printValue } from '@treeline/ostree/gvariant/print.ts';
+import { readCommit, readFileObject } from '@treeline/ostree/repo/objects.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
+import { lookUp, type TreeReader, treeReader } from '@treeline/ostree/repo/tree-reader.ts';
 import { commitOf, openNamedRepo, type RepoVerb, required, say } from '../verb.ts';
 
 interface Form {

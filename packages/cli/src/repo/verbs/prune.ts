@@ -1,4 +1,7 @@
-import { deleteCommit, openRepo, type PruneOptions, prune, pruneDeltas, type Repo } from '@treeline/ostree';
+import { deleteCommit } from '@treeline/ostree/prune/delete-commit.ts';
+import { pruneDeltas } from '@treeline/ostree/prune/deltas.ts';
+import { type PruneOptions, prune } from '@treeline/ostree/prune/prune.ts';
+import { openRepo, type Repo } from '@treeline/ostree/repo/repo.ts';
 import { parseDate } from '../date-text.ts';
 import { type Parsed, UsageError } from '../options.ts';
 import { formatSize } from '../size-text.ts';

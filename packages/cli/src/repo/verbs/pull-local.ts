@@ -1,4 +1,6 @@
-import { listRefs, openRepo, pull } from '@treeline/ostree';
+import { pull } from '@treeline/ostree/pull/pull.ts';
+import { listRefs } from '@treeline/ostree/repo/refs.ts';
+import { openRepo } from '@treeline/ostree/repo/repo.ts';
 import { UsageError } from '../options.ts';
 import { formatPull } from '../pull-summary.ts';
 import { openNamedRepo, type RepoVerb, say } from '../verb.ts';

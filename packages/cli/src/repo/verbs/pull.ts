@@ -1,14 +1,10 @@
-import {
-  isChecksum,
-  isRefName,
-  OstreeError,
-  type PullOptions,
-  type PullProgress,
-  pull,
-  type RemoteOptions,
-  type Repo,
-  remoteOptions,
-} from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import { isChecksum } from '@treeline/ostree/formats/object-name.ts';
+import type { PullProgress } from '@treeline/ostree/pull/progress.ts';
+import { type PullOptions, pull } from '@treeline/ostree/pull/pull.ts';
+import { type RemoteOptions, remoteOptions } from '@treeline/ostree/pull/remote-config.ts';
+import { isRefName } from '@treeline/ostree/repo/refs.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
 import { formatBytes } from '../../output/bytes.ts';
 import { formatDuration } from '../../output/duration.ts';
 import { type Parsed, UsageError } from '../options.ts';

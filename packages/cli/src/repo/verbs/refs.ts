@@ -1,16 +1,15 @@
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import { listCollectionRefs, setCollectionRef } from '@treeline/ostree/repo/collection-refs.ts';
 import {
   isRefName,
   listAliases,
-  listCollectionRefs,
   listRefs,
-  OstreeError,
   parseRefspec,
-  type Repo,
   readRef,
   setAlias,
-  setCollectionRef,
   setRef,
-} from '@treeline/ostree';
+} from '@treeline/ostree/repo/refs.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
 import { type Parsed, UsageError } from '../options.ts';
 import { commitOf, openNamedRepo, type RepoVerb, say } from '../verb.ts';
 

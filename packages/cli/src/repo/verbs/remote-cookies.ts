@@ -1,4 +1,4 @@
-import { addCookie, deleteCookie, listCookies } from '@treeline/ostree';
+import { addCookie, deleteCookie, listCookies } from '@treeline/ostree/pull/cookie-jar.ts';
 import { type Parsed, UsageError } from '../options.ts';
 import { openNamedRepo, type RepoVerb, say } from '../verb.ts';
 

@@ -1,13 +1,8 @@
-import {
-  compareNames,
-  decodeSignatures,
-  fetchRemoteSummary,
-  OstreeError,
-  remoteKeyring,
-  remoteVerification,
-  signaturesOf,
-  summaryRefs,
-} from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import { compareNames } from '@treeline/ostree/formats/object-name.ts';
+import { fetchRemoteSummary, summaryRefs } from '@treeline/ostree/pull/configured-summary.ts';
+import { remoteKeyring } from '@treeline/ostree/sign/gpg-keyring.ts';
+import { decodeSignatures, remoteVerification, signaturesOf } from '@treeline/ostree/sign/remote-verification.ts';
 import { formatGpgVerification } from '../gpg-text.ts';
 import { type OptionSpec, type Parsed, UsageError } from '../options.ts';
 import { formatRawSummary, formatSummary, formatSummaryKey, summaryKeys } from '../summary-text.ts';

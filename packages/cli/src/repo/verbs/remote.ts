@@ -1,18 +1,15 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { escapeKeyFileString, isKeyFileKey, unescapeKeyFileString } from '@treeline/ostree/formats/keyfile.ts';
 import {
   addRemote,
   deleteRemote,
-  escapeKeyFileString,
-  isKeyFileKey,
-  openRepo,
   type RemotesOptions,
-  type Repo,
   readRemote,
   readRemotes,
-  signatureType,
-  unescapeKeyFileString,
-} from '@treeline/ostree';
+} from '@treeline/ostree/repo/remotes.ts';
+import { openRepo, type Repo } from '@treeline/ostree/repo/repo.ts';
+import { signatureType } from '@treeline/ostree/sign/signature-type.ts';
 import { type OptionSpec, type Parsed, UsageError } from '../options.ts';
 import { keyValue, openNamedRepo, type RepoVerb, say } from '../verb.ts';
 

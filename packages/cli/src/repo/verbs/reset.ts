@@ -1,4 +1,6 @@
-import { listRefs, OstreeError, withTransaction } from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import { listRefs } from '@treeline/ostree/repo/refs.ts';
+import { withTransaction } from '@treeline/ostree/repo/transaction.ts';
 import { UsageError } from '../options.ts';
 import { commitOf, openNamedRepo, type RepoVerb } from '../verb.ts';
 

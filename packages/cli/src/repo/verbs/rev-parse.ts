@@ -1,4 +1,5 @@
-import { listCommits, OstreeError } from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import { listCommits } from '@treeline/ostree/repo/refs.ts';
 import { UsageError } from '../options.ts';
 import { commitOf, openNamedRepo, type RepoVerb, say } from '../verb.ts';
 

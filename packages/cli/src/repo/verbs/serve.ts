@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { serveRepository } from '@treeline/ostree';
+import { serveRepository } from '@treeline/ostree/serve/server.ts';
 import { integer, type RepoVerb, repoPathOf, say } from '../verb.ts';
 
 /** Not one of ostree's: what `ostree trivial-httpd` is for, safe to leave on. */

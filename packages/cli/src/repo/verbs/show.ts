@@ -1,22 +1,19 @@
 import { readFile } from 'node:fs/promises';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import { type Metadata, metadataValue } from '@treeline/ostree/formats/commit.ts';
+import { type Checksum, compareNames, isChecksum } from '@treeline/ostree/formats/object-name.ts';
+import { decodeSizes } from '@treeline/ostree/formats/sizes.ts';
+import { byteswap } from '@treeline/ostree/gvariant/byteswap.ts';
+import { decode } from '@treeline/ostree/gvariant/decode.ts';
+import { printValue } from '@treeline/ostree/gvariant/print.ts';
 import {
-  byteswap,
-  type Checksum,
-  compareNames,
-  decode,
-  decodeSizes,
   hasObject,
-  isChecksum,
-  type Metadata,
-  metadataValue,
-  OstreeError,
-  printValue,
-  type Repo,
   readCommit,
   readDetachedMetadata,
   readFileObject,
   readMetadata,
-} from '@treeline/ostree';
+} from '@treeline/ostree/repo/objects.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
 import { COMMIT_FORMAT, formatObject, type RawForm } from '../commit-text.ts';
 import { formatCommitSignatures } from '../gpg-text.ts';
 import type { Parsed } from '../options.ts';

@@ -1,15 +1,9 @@
-import {
-  deleteSignatures,
-  OstreeError,
-  type PublicKeys,
-  type Repo,
-  readDetachedMetadata,
-  readMetadata,
-  type SignatureType,
-  signaturesOf,
-  signatureType,
-  signCommit,
-} from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import { readDetachedMetadata, readMetadata } from '@treeline/ostree/repo/objects.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
+import { signaturesOf } from '@treeline/ostree/sign/remote-verification.ts';
+import { deleteSignatures, signCommit } from '@treeline/ostree/sign/sign.ts';
+import { type PublicKeys, type SignatureType, signatureType } from '@treeline/ostree/sign/signature-type.ts';
 import { type Parsed, UsageError } from '../options.ts';
 import { keySigners, signingOptions } from '../signing-options.ts';
 import { commitOf, openNamedRepo, type RepoVerb, say } from '../verb.ts';

@@ -1,13 +1,8 @@
-import {
-  applyOfflineDelta,
-  isSignedDelta,
-  OstreeError,
-  type Superblock,
-  signatureType,
-  type Verifier,
-  verifyDelta,
-  verifySuperblock,
-} from '@treeline/ostree';
+import { applyOfflineDelta } from '@treeline/ostree/delta/offline.ts';
+import type { Superblock } from '@treeline/ostree/delta/superblock.ts';
+import { isSignedDelta, verifyDelta, verifySuperblock } from '@treeline/ostree/delta/verify.ts';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import { signatureType, type Verifier } from '@treeline/ostree/sign/signature-type.ts';
 import type { OptionSpec, Parsed } from '../options.ts';
 import { signingOptions } from '../signing-options.ts';
 import { openNamedRepo, type RepoVerb, required, say } from '../verb.ts';

@@ -1,13 +1,9 @@
-import {
-  type Checksum,
-  deltaName,
-  type GenerateDeltaOptions,
-  type GeneratedDelta,
-  generateDelta,
-  hasDelta,
-  type Repo,
-  resolveRev,
-} from '@treeline/ostree';
+import { type GenerateDeltaOptions, type GeneratedDelta, generateDelta } from '@treeline/ostree/delta/generate.ts';
+import { deltaName } from '@treeline/ostree/delta/names.ts';
+import { hasDelta } from '@treeline/ostree/delta/stored.ts';
+import type { Checksum } from '@treeline/ostree/formats/object-name.ts';
+import { resolveRev } from '@treeline/ostree/repo/refs.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
 import { type Parsed, UsageError } from '../options.ts';
 import { keySigners, signingOptions } from '../signing-options.ts';
 import { formatSize } from '../size-text.ts';

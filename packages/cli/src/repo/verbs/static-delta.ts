@@ -1,15 +1,10 @@
-import {
-  deleteDelta,
-  deltaName,
-  listDeltaIndexes,
-  listDeltas,
-  OstreeError,
-  type PartStatistics,
-  parseDeltaName,
-  type Superblock,
-  showDelta,
-  updateDeltaIndexes,
-} from '@treeline/ostree';
+import { updateDeltaIndexes } from '@treeline/ostree/delta/index-file.ts';
+import { deltaName, parseDeltaName } from '@treeline/ostree/delta/names.ts';
+import type { PartStatistics } from '@treeline/ostree/delta/part-statistics.ts';
+import { showDelta } from '@treeline/ostree/delta/show.ts';
+import { deleteDelta, listDeltaIndexes, listDeltas } from '@treeline/ostree/delta/stored.ts';
+import type { Superblock } from '@treeline/ostree/delta/superblock.ts';
+import { OstreeError } from '@treeline/ostree/errors.ts';
 import { formatSize } from '../size-text.ts';
 import { commitOf, openNamedRepo, type RepoVerb, required, say } from '../verb.ts';
 

@@ -1,6 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { OstreeError, parseValue, type Repo, updateSummary, type Variant } from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
+import type { Variant } from '@treeline/ostree/gvariant/encode.ts';
+import { parseValue } from '@treeline/ostree/gvariant/parse.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
+import { updateSummary } from '@treeline/ostree/summary/update.ts';
 import { UsageError } from '../options.ts';
 import { signersOf, signingOptions } from '../signing-options.ts';
 import { formatRawSummary, formatSummary, formatSummaryKey, summaryKeys } from '../summary-text.ts';
