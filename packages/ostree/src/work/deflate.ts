@@ -82,6 +82,9 @@ export function outputBytes(input: number): number {
   return Math.max(64, input + (input >> 12) + (input >> 14) + 5 * Math.ceil(input / 5000) + 32);
 }
 
+/** Deflate's most frugal code is two bits for 258 bytes. */
+const MAX_RATIO = 1032;
+
 /**
  * Inflates a body that is known to have `size` bytes of content.
  *
@@ -90,6 +93,8 @@ export function outputBytes(input: number): number {
  * @throws Error saying why the data is not deflate's
  */
 export function inflateRaw(body: Uint8Array, size: number): Buffer | null {
+  // A header can say anything: nobody is to be made to reserve gigabytes for a body that cannot hold them.
+  if (size > MAX_RATIO * body.length) return null;
   const fast = libdeflate();
   if (!fast) return inflateWithZlib(body, size);
   const output = room(Math.max(size, 1));
