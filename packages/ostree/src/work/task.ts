@@ -1,7 +1,7 @@
-import { type AppliedPart, applyPart, type PartToApply } from '../delta/apply-part.ts';
-import { type BuiltPart, buildPart, type PartToBuild } from '../delta/build-part.ts';
-import { type EncodedObject, type EncodeOptions, encodeObjects, type ObjectToEncode } from '../delta/encode-object.ts';
-import { countPart, type PartStatistics, type PartToCount } from '../delta/part-statistics.ts';
+import type { AppliedPart, PartToApply } from '../delta/apply-part.ts';
+import type { BuiltPart, PartToBuild } from '../delta/build-part.ts';
+import type { EncodedObject, EncodeOptions, ObjectToEncode } from '../delta/encode-object.ts';
+import type { PartStatistics, PartToCount } from '../delta/part-statistics.ts';
 import type { FileHeader } from '../formats/file.ts';
 import type { Checksum } from '../formats/object-name.ts';
 import type { ObjectFormat } from '../repo/repo.ts';
@@ -52,7 +52,10 @@ export interface TaskResults {
   'verify-objects': Damage[];
 }
 
-/** Carries out a task; the same code runs in workers and, for a handful of files, in the calling thread. */
+/**
+ * Carries out a task; the same code runs in workers and, for a handful of files, in the calling thread. What only static
+ * deltas need is loaded when one is there: a short-lived process spends its time on loading code.
+ */
 export async function runTask(task: Task): Promise<TaskResults[Task['kind']]> {
   switch (task.kind) {
     case 'store-files':
@@ -79,13 +82,13 @@ export async function runTask(task: Task): Promise<TaskResults[Task['kind']]> {
       return bytes;
     }
     case 'apply-delta-part':
-      return applyPart(task.target, task.part);
+      return (await import('../delta/apply-part.ts')).applyPart(task.target, task.part);
     case 'count-delta-part':
-      return countPart(task);
+      return (await import('../delta/part-statistics.ts')).countPart(task);
     case 'encode-delta-objects':
-      return encodeObjects(task.objects, task.options);
+      return (await import('../delta/encode-object.ts')).encodeObjects(task.objects, task.options);
     case 'build-delta-part':
-      return buildPart(task.part);
+      return (await import('../delta/build-part.ts')).buildPart(task.part);
     case 'verify-objects': {
       const damage: Damage[] = [];
       for (const object of task.objects) {

@@ -9,7 +9,6 @@ import { readCommit } from '@treeline/ostree/repo/objects.ts';
 import { tryResolveRev } from '@treeline/ostree/repo/refs.ts';
 import type { Repo } from '@treeline/ostree/repo/repo.ts';
 import { type Transaction, type TransactionStats, withTransaction } from '@treeline/ostree/repo/transaction.ts';
-import { addSignatures } from '@treeline/ostree/sign/sign.ts';
 import { messageOf, timestampOf } from '../commit/message.ts';
 import { detachedMetadataOf, metadataOf } from '../commit/metadata.ts';
 import { commitOptions } from '../commit/options.ts';
@@ -56,6 +55,7 @@ export const commit: RepoVerb = {
       const detached = detachedMetadataOf(parsed);
       if (detached || signers.length > 0) {
         const bytes = readFileSync(tx.locate('commit', made)!);
+        const { addSignatures } = await import('@treeline/ostree/sign/sign.ts');
         tx.writeDetachedMetadata(made, await addSignatures(bytes, detached ?? [], signers, { signal }));
       }
       if (branch !== undefined) tx.setRef(branch, made);

@@ -1,6 +1,6 @@
 import { OstreeError } from '@treeline/ostree/errors.ts';
 import { type DamagedObject, type FsckReport, fsck } from '@treeline/ostree/fsck/fsck.ts';
-import { type RepairSource, repair } from '@treeline/ostree/fsck/repair.ts';
+import type { RepairSource } from '@treeline/ostree/fsck/repair.ts';
 import { remoteOptions } from '@treeline/ostree/pull/remote-config.ts';
 import { readRemotes } from '@treeline/ostree/repo/remotes.ts';
 import type { Repo } from '@treeline/ostree/repo/repo.ts';
@@ -103,6 +103,7 @@ async function repairFrom(repo: Repo, names: string[], signal: AbortSignal): Pro
   const remotes = await readRemotes(repo);
   const sources: RepairSource[] = [];
   for (const name of names) sources.push(remotes.has(name) ? await remoteOptions(repo, name) : { url: name });
+  const { repair } = await import('@treeline/ostree/fsck/repair.ts');
   const { repaired } = await repair(repo, sources, { signal });
   for (const object of repaired) say(`Repaired ${object}`);
 }

@@ -5,7 +5,8 @@ import { signaturesOf } from '@treeline/ostree/sign/remote-verification.ts';
 import { deleteSignatures, signCommit } from '@treeline/ostree/sign/sign.ts';
 import { type PublicKeys, type SignatureType, signatureType } from '@treeline/ostree/sign/signature-type.ts';
 import { type Parsed, UsageError } from '../options.ts';
-import { keySigners, signingOptions } from '../signing-options.ts';
+import { keySigners } from '../signers.ts';
+import { signingOptions } from '../signing-options.ts';
 import { commitOf, openNamedRepo, type RepoVerb, say } from '../verb.ts';
 
 export const sign: RepoVerb = {

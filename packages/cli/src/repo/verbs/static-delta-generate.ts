@@ -5,7 +5,8 @@ import type { Checksum } from '@treeline/ostree/formats/object-name.ts';
 import { resolveRev } from '@treeline/ostree/repo/refs.ts';
 import type { Repo } from '@treeline/ostree/repo/repo.ts';
 import { type Parsed, UsageError } from '../options.ts';
-import { keySigners, signingOptions } from '../signing-options.ts';
+import { keySigners } from '../signers.ts';
+import { signingOptions } from '../signing-options.ts';
 import { formatSize } from '../size-text.ts';
 import { commitOf, integer, openNamedRepo, type RepoVerb, say } from '../verb.ts';
 
