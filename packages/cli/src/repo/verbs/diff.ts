@@ -1,9 +1,7 @@
 import { createWriteStream, lstatSync } from 'node:fs';
 import { diffPaths, type PathChange } from '@treeline/ostree/diff/compare.ts';
-import { type Change, diffSides, diffTrees, type Node } from '@treeline/ostree/diff/diff.ts';
+import type { Change, Node } from '@treeline/ostree/diff/diff.ts';
 import { downloadSize } from '@treeline/ostree/diff/download.ts';
-import { exportOverlay } from '@treeline/ostree/diff/overlay.ts';
-import { patchText } from '@treeline/ostree/diff/patch.ts';
 import type { DiffSide, RepoSide } from '@treeline/ostree/diff/side.ts';
 import { OstreeError } from '@treeline/ostree/errors.ts';
 import { readCommit } from '@treeline/ostree/repo/objects.ts';
@@ -100,6 +98,8 @@ async function printStats(repo: Repo, from: string, to: string): Promise<void> {
 async function tellMore(repo: Repo, from: string, to: string, parsed: Parsed, signal: AbortSignal): Promise<void> {
   const [before, after] = [await sideOf(repo, from, parsed, false), await sideOf(repo, to, parsed, true)];
   const trees = 'repo' in before && 'repo' in after ? { before: before.tree, after: after.tree } : null;
+  // What ostree's own output does without is loaded only here.
+  const { diffSides, diffTrees } = await import('@treeline/ostree/diff/diff.ts');
   const changes = trees
     ? await diffTrees(repo, trees.before, trees.after, { download: parsed.flag('sizes'), signal })
     : await diffSides(before, after, { signal });
@@ -110,9 +110,13 @@ async function tellMore(repo: Repo, from: string, to: string, parsed: Parsed, si
       say(`Fetch: ${objects} of ${totalObjects} objects, ${bytes} of ${totalBytes} bytes`);
     }
   }
-  if (parsed.flag('patch')) for await (const text of patchText(changes, { signal })) process.stdout.write(text);
+  if (parsed.flag('patch')) {
+    const { patchText } = await import('@treeline/ostree/diff/patch.ts');
+    for await (const text of patchText(changes, { signal })) process.stdout.write(text);
+  }
   const file = parsed.text('export');
   if (file !== undefined) {
+    const { exportOverlay } = await import('@treeline/ostree/diff/overlay.ts');
     await exportOverlay(after, changes, file === '-' ? process.stdout : createWriteStream(file), { signal });
   }
 }
