@@ -61,11 +61,18 @@ export function loosePath(checksum: Checksum, extension: string): string {
 
 /**
  * Orders names as strcmp does on their UTF-8 bytes, which is the order in which dirtrees and summaries are
- * sorted. UTF-16 order is the same but for surrogate pairs.
+ * sorted. UTF-16 order is the same but for surrogate pairs, which come before U+E000 there and after U+FFFF here.
  */
 export function compareNames(a: string, b: string): number {
-  if (SURROGATE.test(a) || SURROGATE.test(b)) return Buffer.compare(Buffer.from(a), Buffer.from(b));
-  return a < b ? -1 : a > b ? 1 : 0;
+  const length = Math.min(a.length, b.length);
+  for (let at = 0; at < length; at++) {
+    const [x, y] = [a.charCodeAt(at), b.charCodeAt(at)];
+    if (x === y) continue;
+    return x >= 0xd800 && y >= 0xd800 ? inUtf8Order(x) - inUtf8Order(y) : x - y;
+  }
+  return a.length - b.length;
 }
 
-const SURROGATE = /[\ud800-\udfff]/;
+function inUtf8Order(unit: number): number {
+  return unit >= 0xe000 ? unit - 0x800 : unit + 0x2000;
+}

@@ -56,34 +56,38 @@ export function joinSummary(
 ): Buffer {
   const sorted = entries.toSorted(([a], [b]) => compareNames(a, b));
   // A list of (name, entry): both begin at multiples of 8, the length of the name is said at the end of each pair.
-  const pairs = sorted.map(([name, entry]) => {
-    const length = Buffer.byteLength(name) + 1;
-    const body = align8(length) + entry.length;
-    const width = offsetWidth(body, 1);
-    const pair = Buffer.alloc(body + width);
-    pair.write(name);
-    entry.copy(pair, align8(length));
-    pair.writeUIntLE(length, body, width);
-    return pair;
-  });
+  const names = new Uint32Array(sorted.length);
+  const ends = new Uint32Array(sorted.length);
   let end = 0;
-  const ends = pairs.map((pair) => {
-    end = align8(end) + pair.length;
-    return end;
+  sorted.forEach(([name, entry], index) => {
+    names[index] = Buffer.byteLength(name) + 1;
+    const body = align8(names[index]!) + entry.length;
+    end = align8(end) + body + offsetWidth(body, 1);
+    ends[index] = end;
   });
-  const width = offsetWidth(end, ends.length);
+  const width = offsetWidth(end, sorted.length);
   const extra = encode('a{sv}', metadata);
-  const list = end + ends.length * width;
+  const list = end + sorted.length * width;
   const total = align8(list) + extra.length;
   const lastWidth = offsetWidth(total, 1);
   const summary = Buffer.alloc(total + lastWidth);
-  pairs.forEach((pair, index) => {
-    pair.copy(summary, ends[index]! - pair.length);
-    summary.writeUIntLE(ends[index]!, end + index * width, width);
+  sorted.forEach(([name, entry], index) => {
+    const start = index === 0 ? 0 : align8(ends[index - 1]!);
+    const at = start + align8(names[index]!);
+    summary.write(name, start);
+    summary.set(entry, at);
+    writeOffset(summary, names[index]!, at + entry.length, ends[index]! - at - entry.length);
+    writeOffset(summary, ends[index]!, end + index * width, width);
   });
-  extra.copy(summary, align8(list));
-  summary.writeUIntLE(list, total, lastWidth);
+  summary.set(extra, align8(list));
+  writeOffset(summary, list, total, lastWidth);
   return summary;
+}
+
+function writeOffset(data: Buffer, value: number, at: number, width: number): void {
+  if (width === 1) data[at] = value;
+  else if (width === 2) data.writeUInt16LE(value, at);
+  else data.writeUInt32LE(value, at);
 }
 
 /**
