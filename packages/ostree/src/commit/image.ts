@@ -13,6 +13,7 @@ export interface WriteImageOptions extends ModifierOptions {
   platform?: string;
   /** Pass over devices and pipes instead of refusing them. */
   skipDevices?: boolean;
+  /** Told after each entry how many files and bytes were read. */
   onProgress?: (progress: { files: number; bytes: number }) => void;
 }
 

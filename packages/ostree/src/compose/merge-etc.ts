@@ -13,6 +13,7 @@ export interface EtcSides {
   theirs: Tree;
 }
 
+/** What a three-way merge of `/etc` made. */
 export interface EtcMerge {
   tree: Tree;
   /** Paths that were changed by hand and by the new system, each in another way. What was changed by hand is kept. */

@@ -7,6 +7,7 @@ import { type CollectionRef, readCollectionRef } from '../repo/collection-refs.t
 import { createRepo, type Repo } from '../repo/repo.ts';
 import { updateSummary } from '../summary/update.ts';
 
+/** What is copied to a medium, and where to. */
 export interface CopyToMediumOptions {
   /** Folder of the repository on the medium; default `.ostree/repo`. */
   destination?: string;

@@ -12,6 +12,7 @@ import { mountedRemotes } from './mounted.ts';
 /** Where a remote was found: in the configuration, or on a medium such as a USB stick. */
 export type FinderKind = 'config' | 'mount';
 
+/** Where remotes are looked for. */
 export interface FindRemotesOptions {
   /** Where to look. Default everywhere. */
   finders?: readonly FinderKind[];
