@@ -13,7 +13,9 @@ import { compose } from '@treeline/ostree/compose/compose.ts';
 import { applyOverlay } from '@treeline/ostree/diff/overlay.ts';
 import { OstreeError } from '@treeline/ostree/errors.ts';
 import type { Tree } from '@treeline/ostree/formats/object-name.ts';
+import { isComplete } from '@treeline/ostree/pull/known-trees.ts';
 import { readCommit } from '@treeline/ostree/repo/objects.ts';
+import { readRef } from '@treeline/ostree/repo/refs.ts';
 import type { Transaction } from '@treeline/ostree/repo/transaction.ts';
 import { type Parsed, UsageError } from '../options.ts';
 import { commitOf } from '../verb.ts';
@@ -110,7 +112,7 @@ async function laidOver(
       const links = linksAreFinal || parsed.flag('link-checkout-speedup') ? scanObjectLinks(tx.repo) : undefined;
       const statCache = !parsed.flag('no-stat-cache');
       const more = { linksAreFinal, statCache, ...(links ? { links } : {}), ...(consumed ? { consumed } : {}) };
-      return over(await writeFolder(tx, name, { ...modifier, ...more }));
+      return over(await writeFolder(tx, name, { ...modifier, ...more, base: await wholeTree(tx, parsed) }));
     }
     case 'tar':
       return writeTar(tx, input(name), { ...tarOptions(parsed, modifier), ...(base ? { base } : {}) });
@@ -128,6 +130,13 @@ async function laidOver(
     default:
       throw new UsageError(`Invalid tree type specification '${kind}'`);
   }
+}
+
+/** The tree that the branch is at: while its commit has a ref nobody prunes what is in it. */
+async function wholeTree({ repo }: Transaction, parsed: Parsed): Promise<Tree | null> {
+  const branch = parsed.text('branch');
+  const commit = branch === undefined ? null : await readRef(repo, branch);
+  return commit && isComplete(repo, commit) ? (await readCommit(repo, commit)).tree : null;
 }
 
 function tarOptions(parsed: Parsed, modifier: ModifierOptions): WriteTarOptions {
