@@ -4,6 +4,7 @@ import { lockRepo } from '../repo/lock.ts';
 import { withParents } from '../repo/parents.ts';
 import type { Repo } from '../repo/repo.ts';
 import { repoSettings } from '../repo/settings.ts';
+import { pool } from '../work/pool.ts';
 import { pruneCaches } from './caches.ts';
 import { pruneDeltas } from './deltas.ts';
 import { Reachable } from './reachable.ts';
@@ -103,7 +104,7 @@ export async function prune(repo: Repo, options: PruneOptions = {}): Promise<Pru
     unlock();
   }
   if (dryRun) {
-    for (const { size } of [...doomed.first, ...doomed.rest]) {
+    for (const { size } of [...doomed.commits, ...doomed.folders, ...doomed.rest]) {
       report.deleted++;
       report.bytesFreed += size;
     }
@@ -116,7 +117,9 @@ export async function prune(repo: Repo, options: PruneOptions = {}): Promise<Pru
     for (const commit of now) if (!before.has(commit)) wanted.add(commit);
     await mark(wanted);
   };
-  await deleteDoomed(repo, doomed, { report, recheck, isNeeded, options });
+  if (doomed.commits.length + doomed.folders.length + doomed.rest.length > 0) {
+    await new Deletion(repo, { report, recheck, isNeeded, options }).run(doomed);
+  }
   await pruneDeltas(repo, { ...(signal && { signal }) });
   await pruneCaches(repo);
   return report;
@@ -126,9 +129,10 @@ interface DoomedObject extends StoredObject {
   size: number;
 }
 
-/** What is to be deleted: commits and folders, in this order and at once, and then the rest. */
+/** What is to be deleted, in this order; commits and folders at once. */
 interface Doomed {
-  first: DoomedObject[];
+  commits: DoomedObject[];
+  folders: DoomedObject[];
   rest: DoomedObject[];
 }
 
@@ -158,7 +162,7 @@ async function findDoomed(repo: Repo, finding: Finding): Promise<Doomed> {
     }
     await pause();
   }
-  return { first: [...byType.commit, ...byType.dirtree], rest: [...byType.dirmeta, ...byType.file] };
+  return { commits: byType.commit, folders: byType.dirtree, rest: [...byType.dirmeta, ...byType.file] };
 }
 
 function isReached(type: StoredType, checksum: Checksum, kept: ReadonlySet<Checksum>, reachable: Reachable): boolean {
@@ -167,7 +171,7 @@ function isReached(type: StoredType, checksum: Checksum, kept: ReadonlySet<Check
   return type === 'dirmeta' ? reachable.dirmetas.has(checksum) : reachable.files.has(checksum);
 }
 
-interface Deleting {
+interface DeletionOptions {
   report: PruneReport;
   /** Finds out, under the lock, what is needed by now. */
   recheck: () => Promise<void>;
@@ -175,34 +179,89 @@ interface Deleting {
   options: PruneOptions;
 }
 
-async function deleteDoomed(repo: Repo, { first, rest }: Doomed, deleting: Deleting): Promise<void> {
-  const { report, recheck, isNeeded, options } = deleting;
-  const { signal } = options;
-  const { tombstoneCommits } = repoSettings(repo.config);
-  const all = [...first, ...rest];
-  for (let next = 0; next < all.length; ) {
-    if (next > 0) await sleep(BREATH_MS, undefined, { signal });
-    const unlock = await lockRepo(repo, 'exclusive', signal);
-    const until = performance.now() + HOLD_MS;
-    const pause = timeSlices(signal);
+const BATCH_OBJECTS = 256;
+/** What a deletion costs, in bytes that a worker would handle meanwhile. */
+const UNLINK_COST = 1024;
+
+/** Deletes objects on all cores, since the file system takes its time for each. */
+class Deletion {
+  readonly #repo: Repo;
+  readonly #options: DeletionOptions;
+  #total = 0;
+
+  constructor(repo: Repo, options: DeletionOptions) {
+    this.#repo = repo;
+    this.#options = options;
+  }
+
+  async run({ commits, folders, rest }: Doomed): Promise<void> {
+    const { signal } = this.#options.options;
+    this.#total = commits.length + folders.length + rest.length;
+    let left = await this.#locked(async (until) => {
+      for (const commit of commits) await this.#deleteCommit(commit);
+      await this.#deleteUntil(folders, Number.POSITIVE_INFINITY);
+      return this.#deleteUntil(rest, until);
+    });
+    while (left.length > 0) {
+      const waiting = left;
+      await sleep(BREATH_MS, undefined, { signal });
+      left = await this.#locked((until) => this.#deleteUntil(waiting, until));
+    }
+  }
+
+  async #locked<T>(work: (until: number) => Promise<T>): Promise<T> {
+    const { recheck, options } = this.#options;
+    const unlock = await lockRepo(this.#repo, 'exclusive', options.signal);
     try {
+      const until = performance.now() + HOLD_MS;
       await recheck();
-      for (; next < all.length && (next < first.length || performance.now() < until); next++) {
-        const object = all[next]!;
-        if (isNeeded(object)) continue;
-        const isCommit = object.type === 'commit';
-        if (isCommit && tombstoneCommits) await writeTombstone(repo, object.checksum);
-        if (unlinkObject(object.path)) {
-          report.deleted++;
-          report.bytesFreed += object.size;
-        }
-        // After it: without its mark a partial commit would pass for a whole one.
-        if (isCommit) removeCommitCompany(repo, object.checksum);
-        await pause();
-      }
+      return await work(until);
     } finally {
       unlock();
     }
-    options.onProgress?.({ deleted: report.deleted, total: all.length });
+  }
+
+  async #deleteCommit(commit: DoomedObject): Promise<void> {
+    if (this.#options.isNeeded(commit)) return;
+    if (repoSettings(this.#repo.config).tombstoneCommits) await writeTombstone(this.#repo, commit.checksum);
+    this.#count(commit, unlinkObject(commit.path));
+    // After it: without its mark a partial commit would pass for a whole one.
+    removeCommitCompany(this.#repo, commit.checksum);
+  }
+
+  /** Deletes what is still not needed. Returns what there was no time for. */
+  async #deleteUntil(objects: readonly DoomedObject[], until: number): Promise<readonly DoomedObject[]> {
+    const { isNeeded, options } = this.#options;
+    const running = new Set<Promise<void>>();
+    let next = 0;
+    try {
+      while (next < objects.length && performance.now() < until) {
+        options.signal?.throwIfAborted();
+        const batch = objects.slice(next, next + BATCH_OBJECTS).filter((object) => !isNeeded(object));
+        next += BATCH_OBJECTS;
+        const deleting: Promise<void> = this.#unlink(batch).finally(() => running.delete(deleting));
+        running.add(deleting);
+        if (running.size > pool.size) await Promise.race(running);
+      }
+    } finally {
+      await Promise.all(running); // before the lock is let go
+    }
+    return objects.slice(next);
+  }
+
+  async #unlink(batch: readonly DoomedObject[]): Promise<void> {
+    const paths = batch.map(({ path }) => path);
+    const there = await pool.run({ kind: 'unlink-objects', paths }, paths.length * UNLINK_COST);
+    batch.forEach((object, index) => {
+      this.#count(object, there[index]!);
+    });
+    const { report, options } = this.#options;
+    options.onProgress?.({ deleted: report.deleted, total: this.#total });
+  }
+
+  #count({ size }: DoomedObject, wasThere: boolean): void {
+    if (!wasThere) return;
+    this.#options.report.deleted++;
+    this.#options.report.bytesFreed += size;
   }
 }

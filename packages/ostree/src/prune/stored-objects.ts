@@ -1,8 +1,9 @@
-import { lstatSync, readdirSync, rmSync, unlinkSync } from 'node:fs';
+import { lstatSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemCode } from '../errors.ts';
 import { type Checksum, isChecksum } from '../formats/object-name.ts';
 import { fileExtension, type Repo } from '../repo/repo.ts';
+import { unlinkObjects } from '../work/unlink-objects.ts';
 
 /** The kinds of objects that are counted and pruned. Detached metadata goes with its commit, tombstones stay. */
 export type StoredType = 'commit' | 'dirtree' | 'dirmeta' | 'file';
@@ -70,13 +71,7 @@ export function statObject(path: string): { size: number; changedMs: number } | 
 
 /** Deletes an object. Returns false when it was gone. */
 export function unlinkObject(path: string): boolean {
-  try {
-    unlinkSync(path);
-    return true;
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false;
-    throw error;
-  }
+  return unlinkObjects([path])[0]!;
 }
 
 /** Deletes what belongs to a commit besides its object: detached metadata, and the mark that it is partial. */

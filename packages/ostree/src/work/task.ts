@@ -18,6 +18,7 @@ import {
   storeBuffer,
   storeFile,
 } from './store-file.ts';
+import { unlinkObjects } from './unlink-objects.ts';
 import { type Damage, type ObjectToVerify, verifyObject } from './verify-object.ts';
 
 /** What a worker can do. Each task is a batch: a message a file would cost more than the work. */
@@ -34,7 +35,8 @@ export type Task =
   | ({ kind: 'count-delta-part' } & PartToCount)
   | { kind: 'encode-delta-objects'; objects: ObjectToEncode[]; options: EncodeOptions }
   | { kind: 'build-delta-part'; part: PartToBuild }
-  | { kind: 'verify-objects'; format: ObjectFormat; objects: ObjectToVerify[] };
+  | { kind: 'verify-objects'; format: ObjectFormat; objects: ObjectToVerify[] }
+  | { kind: 'unlink-objects'; paths: string[] };
 
 export interface TaskResults {
   'store-files': (StoredObject & { header: FileHeader })[];
@@ -50,6 +52,7 @@ export interface TaskResults {
   'encode-delta-objects': EncodedObject[];
   'build-delta-part': BuiltPart;
   'verify-objects': Damage[];
+  'unlink-objects': boolean[];
 }
 
 /**
@@ -89,6 +92,8 @@ export async function runTask(task: Task): Promise<TaskResults[Task['kind']]> {
       return (await import('../delta/encode-object.ts')).encodeObjects(task.objects, task.options);
     case 'build-delta-part':
       return (await import('../delta/build-part.ts')).buildPart(task.part);
+    case 'unlink-objects':
+      return unlinkObjects(task.paths);
     case 'verify-objects': {
       const damage: Damage[] = [];
       for (const object of task.objects) {
