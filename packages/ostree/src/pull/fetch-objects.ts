@@ -45,8 +45,8 @@ const MAX_PENDING_BYTES = 12 * 1024 * 1024;
 /** With so many files to fetch, no more folders are read meanwhile. */
 const MANY_FILES = 20_000;
 /** What is staged becomes durable and visible after so much, so that an interruption loses little. */
-const FLUSH_BYTES = 64 * 1024 * 1024;
-const FLUSH_MS = 10_000;
+const FLUSH_BYTES = 256 * 1024 * 1024;
+const FLUSH_MS = 30_000;
 /** How long local folders are looked through before the network has its turn. */
 const SLICE_MS = 5;
 
@@ -373,7 +373,7 @@ export class ObjectFetcher {
     this.#gate ??= Promise.withResolvers();
     if (this.#storing > 0) return;
     this.#flushing = true;
-    this.#tx.flush().then(
+    this.#tx.flush({ settle: false }).then(
       () => this.#flushed(),
       (error: unknown) => {
         this.#fail(error);

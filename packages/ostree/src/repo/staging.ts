@@ -10,8 +10,12 @@ import type { Repo } from './repo.ts';
 /** A folder of a repository in which objects wait, as `<checksum>.<extension>`, until all of them may be seen. */
 export interface Staging {
   readonly path: string;
-  /** Makes the objects that wait durable and moves them into the repository. Nothing may be being written. */
-  release(): Promise<void>;
+  /**
+   * Makes the objects that wait durable and moves them into the repository. Nothing may be being written. `settle`
+   * makes it durable, too, that they are there (the default); without it they may be gone after a power failure, but
+   * none is there and damaged.
+   */
+  release(options?: { settle?: boolean }): Promise<void>;
   /** Throws away what waits. */
   close(): Promise<void>;
 }
@@ -47,9 +51,13 @@ export async function openStaging(repo: Repo): Promise<Staging> {
   tryHold(held);
   // Only now is it what others look at: without a lock they would take it for abandoned.
   await rename(begun, path);
+  const unsettled = new Set<string>();
   return {
     path,
-    release: () => release(repo, path, held),
+    async release({ settle = true } = {}) {
+      await moveIn(repo, path, { held, unsettled });
+      if (settle) settleFolders(repo, { held, unsettled });
+    },
     async close() {
       await rm(path, { recursive: true, force: true });
       closeSync(held);
@@ -69,7 +77,15 @@ async function cannotStage(repo: Repo, cause: unknown): Promise<OstreeError> {
   return new OstreeError('io', `${repo.path}: cannot make a folder in its tmp: ${code}`, { cause });
 }
 
-async function release(repo: Repo, path: string, held: number): Promise<void> {
+interface StagingState {
+  held: number;
+  /** Folders of objects of which the disk does not know yet what is in them. */
+  unsettled: Set<string>;
+}
+
+/** Makes what waits durable, and moves it to where it belongs. */
+async function moveIn(repo: Repo, path: string, state: StagingState): Promise<void> {
+  const { held, unsettled } = state;
   const names = (await readdir(path)).filter((name) => OBJECT_NAME.test(name));
   if (names.length === 0) return;
   const objects = join(repo.path, 'objects');
@@ -78,20 +94,27 @@ async function release(repo: Repo, path: string, held: number): Promise<void> {
     if (many) syncFilesystem(held);
     else for (const name of names) syncPath(join(path, name));
   }
+  // What a commit needs has to be there for good before it is.
+  if (names.some((name) => name.endsWith('.commit'))) settleFolders(repo, state);
   names.sort((a, b) => RANK[extensionOf(a)]! - RANK[extensionOf(b)]!);
-  const folders = new Set<string>();
   for (const name of names) {
     const folder = join(objects, name.slice(0, 2));
-    if (!folders.has(folder)) mkdirSync(folder, { recursive: true });
-    folders.add(folder);
+    if (!unsettled.has(folder)) mkdirSync(folder, { recursive: true });
+    unsettled.add(folder);
     renameSync(join(path, name), join(objects, loosePath(name.slice(0, 64), extensionOf(name))));
     // A commit that is here is deleted no more.
     if (name.endsWith('.commit'))
       rmSync(join(objects, loosePath(name.slice(0, 64), 'tombstone-commit')), { force: true });
   }
-  if (!repo.fsync) return;
-  if (many) syncFilesystem(held);
-  else for (const folder of [...folders, objects]) syncPath(folder);
+}
+
+/** Makes it durable that objects are in these folders. */
+function settleFolders(repo: Repo, { held, unsettled }: StagingState): void {
+  if (repo.fsync && unsettled.size >= SYNCFS_OBJECTS && hasSyncFilesystem()) syncFilesystem(held);
+  else if (repo.fsync && unsettled.size > 0) {
+    for (const folder of [...unsettled, join(repo.path, 'objects')]) syncPath(folder);
+  }
+  unsettled.clear();
 }
 
 function extensionOf(name: string): string {

@@ -391,9 +391,11 @@ export class Transaction {
   /**
    * Makes what is staged durable and visible now, without its refs. A long pull calls this now and then, so that
    * an interruption loses little. Nothing may be being written meanwhile.
+   *
+   * @param options `settle: false` leaves it to a later flush to wait until the disk knows that objects are visible
    */
-  async flush(): Promise<void> {
-    await this.#staging.release();
+  async flush(options: { settle?: boolean } = {}): Promise<void> {
+    await this.#staging.release(options);
     this.#staged.clear();
   }
 

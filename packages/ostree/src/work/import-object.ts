@@ -21,7 +21,7 @@ import { isStored, type ObjectTarget, type StoredObject, stageBuffer } from './s
  */
 export function importFilez(target: ObjectTarget, checksum: Checksum, data: Uint8Array): StoredObject {
   const object = `${checksum}.filez`;
-  if (isStored(target, checksum)) return { checksum, size: 0, written: 0 };
+  if (target.mode === 'archive' && isStored(target, checksum)) return { checksum, size: 0, written: 0 };
   const { head, content } = verifyFilez(checksum, data);
   if (target.mode !== 'archive') return stageBuffer(target, checksum, head.header, content);
   writeFileSync(join(target.staging, object), data, { mode: 0o644 });
