@@ -118,7 +118,7 @@ export type { PullProgress } from './pull/progress.ts';
 export { type PullOptions, type PullStats, pull } from './pull/pull.ts';
 export { type RemoteOptions, remoteOptions } from './pull/remote-config.ts';
 export type { SummaryFiles } from './pull/summary-file.ts';
-export type { DeltaUse } from './pull/transfer.ts';
+export type { DeltaUse } from './pull/transfer-plan.ts';
 export {
   assertCollectionId,
   type CollectionRef,

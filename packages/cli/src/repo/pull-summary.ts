@@ -37,12 +37,11 @@ export function formatDeltaPrediction({ deltas }: PullPrediction): string {
 
 /** What a pull would fetch, whether by deltas or not. */
 export function formatPrediction(prediction: PullPrediction): string[] {
-  const { deltas, objects, unknown } = prediction;
+  const { deltas, objects } = prediction;
   const lines: string[] = deltas.parts > 0 ? [formatDeltaPrediction(prediction)] : [];
-  if (objects && (objects.objects > 0 || lines.length === 0)) {
+  if (objects.objects > 0 || lines.length === 0) {
     const sizes = `${formatSize(objects.archived)}, ${formatSize(objects.unpacked)} total uncompressed`;
     lines.push(`Object update: ${objects.objects} objects, ${sizes}`);
   }
-  for (const commit of unknown) lines.push(`Object update: commit ${commit} does not say the sizes of its objects`);
   return lines;
 }

@@ -6,13 +6,14 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { deltaFolder } from '../delta/names.ts';
-import type { Checksum } from '../formats/object-name.ts';
+import { type Checksum, loosePath } from '../formats/object-name.ts';
 import { readRef } from '../repo/refs.ts';
 import { createRepo, type Repo, type RepoMode } from '../repo/repo.ts';
 import { plainFiles, startServer } from '../testing/http.ts';
@@ -139,6 +140,21 @@ test('a dry run says what would be fetched, and fetches nothing', async (t) => {
   assert.equal(existsSync(partialMark(repo, all.second)), false);
 });
 
+test('without deltas and sizes in the commit, a dry run asks for the sizes', async (t) => {
+  const all = await releases(t);
+  const repo = await all.board();
+  for (const url of [all.url, all.path]) {
+    all.asked.length = 0;
+    const { prediction } = await pull(repo, update(all, { url, dryRun: true, deltas: 'never' }));
+    const before = await pull(await all.board('archive'), update(all, { deltas: 'never' }));
+    assert.equal(prediction!.objects.objects, before.metadataFetched + before.contentFetched - 1);
+    const commit = statSync(join(all.path, 'objects', loosePath(all.second, 'commit'))).size;
+    assert.equal(prediction!.objects.archived + commit, before.bytesTransferred);
+    assert.ok(prediction!.objects.unpacked > 300_000);
+  }
+  assert.equal(await readRef(repo, 'origin:main'), all.first);
+});
+
 test('a delta that is damaged is done without, unless it is required', async (t) => {
   const all = await releases(t);
   const folder = join(all.path, deltaFolder(all.first, all.second));
@@ -236,7 +252,7 @@ test('objects are taken where a commit says that they are smaller than the delta
   await pull(repo, { url, commits: [first], deltas: 'never' });
   const { prediction } = await pull(repo, { url, refs: ['main'], dryRun: true });
   assert.equal(prediction!.deltas.parts, 0);
-  assert.equal(prediction!.objects!.objects, 3);
+  assert.equal(prediction!.objects.objects, 3);
   const stats = await pull(repo, { url, refs: ['main'] });
   assert.equal(stats.deltaParts, 0);
   assert.equal(stats.contentFetched, 1);

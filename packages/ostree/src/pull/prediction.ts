@@ -24,10 +24,8 @@ export interface PullPrediction {
     bytesHere: number;
     unpacked: number;
   };
-  /** Of commits for which there is no delta; null where a commit does not say the sizes of its objects. */
-  objects: LackingObjects | null;
-  /** Commits whose objects would be fetched without its being known how many. */
-  unknown: Checksum[];
+  /** Of commits for which there is no delta. */
+  objects: LackingObjects;
 }
 
 /** What is lacking of a commit that says the sizes of its objects, or null. A list that is malformed says nothing. */
@@ -48,16 +46,11 @@ export function lackingObjects(repo: Repo, commit: Commit): LackingObjects | nul
   return found;
 }
 
-/** Counts as `ostree pull --dry-run` does. */
-export function predict(
-  repo: Repo,
-  deltas: Iterable<FoundDelta>,
-  others: Iterable<{ checksum: Checksum; commit: Commit }>,
-): PullPrediction {
+/** Counts as `ostree pull --dry-run` does, and adds what is to be fetched object by object. */
+export function predict(deltas: Iterable<FoundDelta>, objects: LackingObjects): PullPrediction {
   const prediction: PullPrediction = {
     deltas: { parts: 0, partsHere: 0, bytes: 0, bytesHere: 0, unpacked: 0 },
-    objects: { objects: 0, archived: 0, unpacked: 0 },
-    unknown: [],
+    objects,
   };
   for (const { superblock, missingParts, missingFallbacks } of deltas) {
     const missing = new Set<number | Checksum>([...missingParts, ...missingFallbacks]);
@@ -72,15 +65,5 @@ export function predict(
       prediction.deltas.bytesHere += size;
     }
   }
-  for (const { checksum, commit } of others) {
-    const lacking = lackingObjects(repo, commit);
-    if (!lacking) prediction.unknown.push(checksum);
-    else if (prediction.objects) {
-      prediction.objects.objects += lacking.objects;
-      prediction.objects.archived += lacking.archived;
-      prediction.objects.unpacked += lacking.unpacked;
-    }
-  }
-  if (prediction.unknown.length > 0) prediction.objects = null;
   return prediction;
 }

@@ -1,13 +1,11 @@
 import { join } from 'node:path';
 import { OstreeError } from '../errors.ts';
 import { assertChecksum, type Checksum } from '../formats/object-name.ts';
-import { isCollectionId } from '../repo/collection-refs.ts';
 import { readRemotes } from '../repo/remotes.ts';
 import { openRepo, type Repo } from '../repo/repo.ts';
 import { remoteVerification, type Verification, type VerificationOverrides } from '../sign/remote-verification.ts';
 import { publishSummary } from '../summary/publish.ts';
-import { assertBinding } from './bindings.ts';
-import type { PulledCommit } from './history.ts';
+import { commitChecks } from './commit-checks.ts';
 import type { HttpOptions } from './http.ts';
 import type { HttpPlaces } from './open-source.ts';
 import type { PullPrediction } from './prediction.ts';
@@ -16,8 +14,8 @@ import { openRemote, type Remote } from './remote.ts';
 import { RemoteSummary } from './remote-summary.ts';
 import { Subpaths } from './subpaths.ts';
 import { fetchSummary, type SummaryFiles } from './summary-file.ts';
-import { assertNotOlder, currentCommit, type Since, sinceRevision } from './timestamps.ts';
-import { type DeltaUse, type RefToSet, transfer } from './transfer.ts';
+import { transfer } from './transfer.ts';
+import type { DeltaUse, RefToSet } from './transfer-plan.ts';
 import { type AskedRef, allRefs, askedRef, assertRefNames, resolveRefs, type WantedRef } from './wanted-refs.ts';
 
 /** What is pulled from where, and what it must be like. */
@@ -163,7 +161,7 @@ export async function pull(repo: Repo, options: PullOptions): Promise<PullStats>
       summary,
       caches,
       verification,
-      check: await checks(repo, remote, wanted, options),
+      check: await commitChecks(repo, remote, wanted, options),
       dryRun: options.dryRun === true,
       meter,
       signal,
@@ -270,35 +268,4 @@ function related(
 function mayTrust(repo: Repo, remote: Remote, { trusted, mirror, bareUserOnlyFiles }: PullOptions): boolean {
   if (!trusted) return false;
   return remote.repo !== null || (mirror === true && repo.mode === 'archive' && !bareUserOnlyFiles);
-}
-
-/** What commits are held against when they are known: bindings, and times. */
-async function checks(
-  repo: Repo,
-  remote: Remote,
-  wanted: readonly WantedRef[],
-  options: PullOptions,
-): Promise<(commits: ReadonlyMap<Checksum, PulledCommit>) => void> {
-  const since = options.timestampCheckFrom === undefined ? null : await sinceRevision(repo, options.timestampCheckFrom);
-  const current = new Map<WantedRef, Since | null>();
-  if (options.timestampCheck) {
-    for (const ref of wanted) current.set(ref, await currentCommit(repo, ref.name, options.remote));
-  }
-  const own = remote.repo ? remote.collection : (options.collectionId ?? null);
-  const collection = own !== null && isCollectionId(own) ? own : null;
-  return (commits) => {
-    for (const ref of wanted) {
-      const { commit } = commits.get(ref.commit)!;
-      const before = current.get(ref);
-      if (before) assertNotOlder(before, ref.commit, commit);
-      if (options.verifyBindings === false) continue;
-      // What a local repository has itself from a remote is bound to that remote's name for it.
-      const name = ref.name.slice(ref.name.indexOf(':') + 1);
-      assertBinding(ref.commit, commit, { ref: name, collection });
-    }
-    for (const { checksum, commit } of commits.values()) {
-      if (since) assertNotOlder(since, checksum, commit);
-      if (options.verifyBindings !== false) assertBinding(checksum, commit, { ref: null, collection });
-    }
-  };
 }

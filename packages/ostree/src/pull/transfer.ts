@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { OstreeError } from '../errors.ts';
-import type { Checksum } from '../formats/object-name.ts';
+import type { Checksum, Tree } from '../formats/object-name.ts';
 import { writeFileDurably } from '../fs/durable.ts';
 import { type CollectionRef, setCollectionRef } from '../repo/collection-refs.ts';
 import { assertFreeSpace } from '../repo/free-space.ts';
@@ -8,8 +8,8 @@ import { objectPath } from '../repo/objects.ts';
 import { listRefs, readRef } from '../repo/refs.ts';
 import type { Repo } from '../repo/repo.ts';
 import { type Transaction, withTransaction } from '../repo/transaction.ts';
-import type { Verification } from '../sign/remote-verification.ts';
 import { isDispensable, receiveDelta } from './apply-delta.ts';
+import { askSizes } from './ask-sizes.ts';
 import { copyTrees } from './copy-objects.ts';
 import { ObjectFetcher } from './fetch-objects.ts';
 import { type FoundDelta, findDelta } from './find-delta.ts';
@@ -18,58 +18,9 @@ import { MAX_REQUESTS } from './http.ts';
 import { inParallel } from './in-parallel.ts';
 import { completeRoots, isComplete, partialMark } from './known-trees.ts';
 import { tidyPartials } from './partial.ts';
-import { lackingObjects, type PullPrediction, predict } from './prediction.ts';
-import type { ProgressMeter } from './progress.ts';
+import { type LackingObjects, lackingObjects, predict } from './prediction.ts';
 import type { Remote } from './remote.ts';
-import type { RemoteSummary } from './remote-summary.ts';
-import type { Subpaths } from './subpaths.ts';
-import type { RootToWalk } from './walk-closure.ts';
-
-/** Whether static deltas may, must or must not be used. */
-export type DeltaUse = 'auto' | 'never' | 'required';
-
-/** A ref to set here when everything is there. */
-export interface RefToSet {
-  /** `name` or `remote:name`, or the ref of a collection that is mirrored. */
-  target: string | CollectionRef;
-  commit: Checksum;
-}
-
-/** A pull of which it is settled what is asked for. */
-export interface Transfer {
-  /** The commits that are asked for, with the bytes of the commit object if they are known. */
-  heads: ReadonlyMap<Checksum, number | null>;
-  refs: readonly RefToSet[];
-  /** Refs here that are likely to name something similar to a commit that is asked for, and what the remote calls it. */
-  related: ReadonlyMap<Checksum, { name: string; here: readonly string[] }>;
-  depth: number;
-  commitMetadataOnly: boolean;
-  subpaths: Subpaths | undefined;
-  bareUserOnlyFiles: boolean;
-  trusted: boolean;
-  deltas: DeltaUse;
-  summary: RemoteSummary | null;
-  caches: readonly Repo[];
-  verification: Verification | null;
-  /** Called with all commits before anything of them is fetched. Throws for one that is not to be had. */
-  check: (commits: ReadonlyMap<Checksum, PulledCommit>) => void;
-  dryRun: boolean;
-  meter: ProgressMeter;
-  signal: AbortSignal | undefined;
-}
-
-/** What a transfer has done. */
-export interface TransferStats {
-  metadataFetched: number;
-  contentFetched: number;
-  metadataFromCaches: number;
-  contentFromCaches: number;
-  detachedMissing: number;
-  deltaParts: number;
-  bytesUnpacked: number;
-  contentWritten: number;
-  prediction: PullPrediction | undefined;
-}
+import type { Transfer, TransferStats } from './transfer-plan.ts';
 
 /** Refs of the receiving repository whose trees are held against what comes, when nothing is known to be similar. */
 const MAX_PREDECESSORS = 4;
@@ -127,7 +78,7 @@ class TransferRun {
     const deltas = this.#worthwhile(found, incomplete);
     if (plan.dryRun) {
       const others = incomplete.filter(({ checksum }) => !deltas.has(checksum));
-      this.stats.prediction = predict(this.#repo, deltas.values(), others);
+      this.stats.prediction = predict(deltas.values(), await this.#lacking(others));
       return;
     }
     this.stats.detachedMissing = history.detachedMissing;
@@ -146,6 +97,35 @@ class TransferRun {
   /** A commit that is whole needs no mark any more; after the transaction, so that it is. */
   async unmark(): Promise<void> {
     for (const commit of this.#whole) await rm(partialMark(this.#repo, commit), { force: true });
+  }
+
+  /** What commits say of their objects, or else what the remote says when it is asked for each. */
+  async #lacking(commits: readonly PulledCommit[]): Promise<LackingObjects> {
+    const total: LackingObjects = { objects: 0, archived: 0, unpacked: 0 };
+    const silent: PulledCommit[] = [];
+    const add = (some: LackingObjects) => {
+      total.objects += some.objects;
+      total.archived += some.archived;
+      total.unpacked += some.unpacked;
+    };
+    for (const one of commits) {
+      // Its list knows no paths.
+      const lacking = this.#plan.subpaths ? null : lackingObjects(this.#repo, one.commit);
+      if (lacking) add(lacking);
+      else silent.push(one);
+    }
+    if (silent.length === 0) return total;
+    add(await askSizes(this.#repo, this.#remote, await this.#roots(silent), this.#plan.subpaths));
+    return total;
+  }
+
+  async #roots(commits: readonly PulledCommit[]): Promise<{ tree: Tree; known: Checksum[] }[]> {
+    const roots = [];
+    for (const { checksum, commit } of commits) {
+      const known = completeRoots(this.#repo, await this.#predecessors(checksum, commit.parent));
+      roots.push({ tree: commit.tree, known });
+    }
+    return roots;
   }
 
   async #findDeltas(): Promise<Map<Checksum, FoundDelta>> {
@@ -219,11 +199,7 @@ class TransferRun {
     if (others.length === 0) return;
     // What deltas made is looked for where everything is.
     if (made.size > 0) await tx.flush();
-    const roots: RootToWalk[] = [];
-    for (const { checksum, commit } of others) {
-      const known = completeRoots(this.#repo, await this.#predecessors(checksum, commit.parent));
-      roots.push({ tree: commit.tree, known });
-    }
+    const roots = await this.#roots(others);
     if (this.#remote.repo) {
       const copied = await copyTrees(tx, this.#remote.repo, roots, plan);
       this.stats.metadataFetched += copied.metadata;
@@ -233,7 +209,7 @@ class TransferRun {
       return;
     }
     await this.#fetch(tx, (fetcher) => {
-      for (const { tree, known = [] } of roots) fetcher.add(tree, known);
+      for (const { tree, known } of roots) fetcher.add(tree, known);
     });
   }
 
