@@ -3,21 +3,26 @@ import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
+  mkdtempSync,
+  readdirSync,
   readFileSync,
+  readlinkSync,
+  rmSync,
   statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { writeFolder } from '../commit/folder.ts';
 import type { Tree } from '../formats/object-name.ts';
 import { createRepo, type Repo } from '../repo/repo.ts';
 import { withTransaction } from '../repo/transaction.ts';
 import { scratchFolder } from '../testing/scratch.ts';
-import { checkout } from './checkout.ts';
+import { type CheckoutOptions, checkout } from './checkout.ts';
 
 const isRoot = process.getuid?.() === 0;
 
@@ -123,4 +128,114 @@ test('bare-user-only repositories are checked out by hard link, or by copy when 
   await checkout(repo, tree, join(base, 'copied'), { userMode: true, hardLink: false });
   assert.equal(statSync(join(base, 'copied/file')).nlink, 1);
   assert.ok(existsSync(join(base, 'copied/file')));
+});
+
+for (const mode of ['bare', 'bare-user', 'bare-user-only'] as const) {
+  test(`files are hard links to the objects of a ${mode} repository, but for empty ones`, async (t) => {
+    if (mode === 'bare' && !isRoot) return t.skip('needs root');
+    const { folder } = await sample(t);
+    writeFileSync(join(folder, 'empty'), '');
+    const base = scratchFolder(t);
+    const repo = await createRepo(join(base, 'repo'), { mode });
+    const tree = await withTransaction(repo, (tx) => writeFolder(tx, folder));
+    const userMode = mode !== 'bare';
+    const to = join(base, 'out');
+    await checkout(repo, tree, to, { userMode, requireHardLinks: true });
+    const links = (name: string, at = to) => lstatSync(join(at, name)).nlink;
+    assert.equal(links('usr/bin/run'), 2);
+    assert.equal(links('large'), 2);
+    assert.equal(links('empty'), 1);
+    assert.equal(readlinkSync(join(to, 'usr/bin/link')), 'run');
+    await checkout(repo, tree, join(base, 'copy'), { userMode, hardLink: false });
+    assert.equal(links('usr/bin/run', join(base, 'copy')), 1);
+    // What is there already is replaced, kept, or refused unless it is the same.
+    writeFileSync(join(to, 'own'), 'mine');
+    rmSync(join(to, 'usr/bin/run'));
+    writeFileSync(join(to, 'usr/bin/run'), 'mine');
+    const again = (union: CheckoutOptions['union']) => checkout(repo, tree, to, { userMode, union: union! });
+    await assert.rejects(again('identical'), { code: 'exists', message: /usr\/bin\/run: File exists/ });
+    await again('add');
+    assert.equal(readFileSync(join(to, 'usr/bin/run'), 'utf8'), 'mine');
+    await again('overwrite');
+    assert.equal(links('usr/bin/run'), 3 - 1);
+    await again('identical');
+    assert.equal(readFileSync(join(to, 'own'), 'utf8'), 'mine');
+    assert.deepEqual(readdirSync(join(to, 'usr/bin')).sort(), ['link', 'run']);
+    const wrong = checkout(repo, tree, join(base, 'wrong'), { userMode: !userMode, requireHardLinks: true });
+    if (mode === 'bare-user-only') await wrong;
+    else await assert.rejects(wrong, { code: 'unsupported', message: /hardlink/ });
+  });
+}
+
+test('a layer of a container image removes what its whiteouts name, and files replace folders', async (t) => {
+  const base = scratchFolder(t);
+  const repo = await createRepo(join(base, 'repo'));
+  const layer = async (files: Record<string, string>): Promise<Tree> => {
+    const folder = mkdtempSync(join(base, 'layer-'));
+    for (const [name, content] of Object.entries(files)) {
+      mkdirSync(join(folder, dirname(name)), { recursive: true });
+      writeFileSync(join(folder, name), content);
+    }
+    return withTransaction(repo, (tx) => writeFolder(tx, folder));
+  };
+  const lower = await layer({ 'a/x': '', 'a/y': '', 'b/z': '', 'c/deep/w': '', d: '' });
+  const upper = await layer({
+    'a/.wh.x': '',
+    'b/.wh..wh..opq': '',
+    'b/new': '',
+    c: 'file',
+    'd/in': '',
+    '.wh.never': '',
+  });
+  const to = join(base, 'out');
+  for (const tree of [lower, upper]) await checkout(repo, tree, to, { union: 'overwrite', whiteouts: true });
+  assert.deepEqual(readdirSync(to, { recursive: true, encoding: 'utf8' }).toSorted(), [
+    'a',
+    'a/y',
+    'b',
+    'b/new',
+    'c',
+    'd',
+    'd/in',
+  ]);
+  const plain = join(base, 'plain');
+  await checkout(repo, lower, plain);
+  await assert.rejects(checkout(repo, upper, plain, { union: 'overwrite' }), { code: 'exists' });
+  if (!isRoot) return;
+  const kept = await layer({ '.ostree-wh.gone': '' });
+  await checkout(repo, kept, join(base, 'devices'), { overlayWhiteouts: true });
+  assert.ok(lstatSync(join(base, 'devices/gone')).isCharacterDevice());
+});
+
+test('a union follows symlinks that stay inside, and no others', async (t) => {
+  const { base, repo } = await sample(t);
+  const [folder, to] = [join(base, 'over'), join(base, 'out')];
+  mkdirSync(join(folder, 'lib'), { recursive: true });
+  writeFileSync(join(folder, 'lib/file'), 'x');
+  const tree = await withTransaction(repo, (tx) => writeFolder(tx, folder));
+  mkdirSync(join(to, 'usr/lib'), { recursive: true });
+  symlinkSync('usr/lib', join(to, 'lib'));
+  await checkout(repo, tree, to, { union: 'overwrite' });
+  assert.equal(readFileSync(join(to, 'usr/lib/file'), 'utf8'), 'x');
+  const outside = join(base, 'outside');
+  mkdirSync(outside);
+  rmSync(join(to, 'lib'));
+  symlinkSync(outside, join(to, 'lib'));
+  await assert.rejects(checkout(repo, tree, to, { union: 'overwrite' }), { code: 'exists' });
+  assert.deepEqual(readdirSync(outside), []);
+});
+
+test('objects that a repository lacks come from its parent', async (t) => {
+  const { base, repo, tree } = await sample(t);
+  const child = await createRepo(join(base, 'child'));
+  child.config.get('core')!.set('parent', repo.path);
+  await checkout(child, tree, join(base, 'out'));
+  assert.equal(readFileSync(join(base, 'out/usr/bin/run'), 'utf8'), 'run');
+});
+
+test('unpacked copies are kept in the repository where that is asked for, and linked to', async (t) => {
+  const { base, repo, tree } = await sample(t);
+  for (const name of ['a', 'b']) await checkout(repo, tree, join(base, name), { userMode: true, cache: true });
+  assert.equal(lstatSync(join(base, 'a/usr/bin/run')).nlink, 3);
+  assert.equal(lstatSync(join(base, 'a/setuid')).mode & 0o7777, 0o755);
 });

@@ -1,5 +1,6 @@
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
+import { OstreeError } from '../errors.ts';
 import { unpackBzip2, unpackXz } from '../fs/native-unpack.ts';
 
 const CHUNK_BYTES = 256 * 1024;
@@ -26,7 +27,7 @@ export async function decompressed(stream: Readable | AsyncIterable<Uint8Array>)
   const unpacked = magic.startsWith('\x1f\x8b')
     ? through(packed, createGunzip({ chunkSize: CHUNK_BYTES }))
     : magic.startsWith('\x28\xb5\x2f\xfd')
-      ? through(packed, createZstdDecompress({ chunkSize: CHUNK_BYTES }))
+      ? unpackZstd(packed.stream)
       : magic === '\xfd7zXZ\0'
         ? unpackXz(packed.stream)
         : magic.startsWith('BZh')
@@ -38,6 +39,46 @@ export async function decompressed(stream: Readable | AsyncIterable<Uint8Array>)
 function through(packed: Opened, unpack: ReturnType<typeof createGunzip>): AsyncIterable<Uint8Array> {
   const source = Readable.from(packed.stream, { objectMode: false, highWaterMark: CHUNK_BYTES });
   return pipeline(source, unpack, () => {}); // errors come out at the reading end
+}
+
+/**
+ * Node's decompressor ends with the first frame when more comes in the same piece of input; what it left is for another.
+ * (Layers of container images are made of many frames.)
+ */
+async function* unpackZstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const input = source[Symbol.asyncIterator]();
+  let rest: Uint8Array = new Uint8Array(0);
+  for (let isMore = true; isMore; ) {
+    const unpack = createZstdDecompress({ chunkSize: CHUNK_BYTES });
+    const feed = async (): Promise<boolean> => {
+      for (;;) {
+        if (rest.length === 0) {
+          const { done, value } = await input.next();
+          if (done) {
+            unpack.end();
+            return false;
+          }
+          rest = value;
+        }
+        const before = unpack.bytesWritten;
+        await new Promise<void>((resolve, reject) => {
+          unpack.write(rest, (error) => (error ? reject(error) : resolve()));
+        });
+        const taken = unpack.bytesWritten - before;
+        rest = rest.subarray(taken);
+        if (rest.length > 0 && taken === 0) throw new OstreeError('invalid', 'zstd: damaged data');
+        if (rest.length > 0) return true;
+      }
+    };
+    const feeding = feed();
+    feeding.catch((error: unknown) => unpack.destroy(error as Error));
+    try {
+      yield* unpack as AsyncIterable<Uint8Array>;
+      isMore = await feeding;
+    } finally {
+      unpack.destroy();
+    }
+  }
 }
 
 async function open(stream: AsyncIterable<Uint8Array>): Promise<Opened> {

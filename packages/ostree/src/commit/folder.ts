@@ -256,8 +256,8 @@ class Walk {
   /** Whether the file itself can be the object: nothing but its name, permissions and time would differ. */
   #canAdopt(stats: Stats, same: boolean, linked: Checksum | undefined): boolean {
     if (linked || stats.dev !== this.#device) return false;
-    const { mode } = this.#tx.repo;
-    return mode === 'bare-user-only' || (mode === 'bare' && same && this.#xattrs);
+    const { mode, ignoreXattrs } = this.#tx.repo;
+    return mode === 'bare-user-only' || (mode === 'bare' && same && (this.#xattrs || ignoreXattrs));
   }
 
   /** Gives the batch to the workers, and waits while they have a few: more would only take memory. */

@@ -57,5 +57,5 @@ async function openPath(repo: Repo, reader: TreeReader, tree: Tree, path: string
     if (target.startsWith('/')) at = [];
     rest = [...target.split('/'), ...rest];
   }
-  throw new OstreeError('invalid', `Can't open directory: ${path}`);
+  throw new OstreeError('invalid', "Can't open directory");
 }
