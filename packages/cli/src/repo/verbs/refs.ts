@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { OstreeError } from '@treeline/ostree/errors.ts';
 import { listCollectionRefs, setCollectionRef } from '@treeline/ostree/repo/collection-refs.ts';
 import {
@@ -106,6 +108,10 @@ async function list(repo: Repo, prefix: string | undefined, parsed: Parsed): Pro
       if (!prefix || name === prefix || name.startsWith(`${prefix}/`)) say(`${name} -> ${target}`);
     }
     return;
+  }
+  if (!existsSync(join(repo.path, 'refs/remotes'))) {
+    // Refs that are lost must not look like refs that never were.
+    throw new OstreeError('not-found', 'Listing refs: opendir(refs/remotes): No such file or directory');
   }
   for (const [name, commit] of await matching(repo, prefix, (one) => broken.push(one))) {
     const shown = prefix && !parsed.flag('list') ? withoutPrefix(name, prefix) : name;

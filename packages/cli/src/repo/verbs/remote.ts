@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { escapeKeyFileString, isKeyFileKey, unescapeKeyFileString } from '@treeline/ostree/formats/keyfile.ts';
+import { remoteOptions } from '@treeline/ostree/pull/remote-config.ts';
 import {
   addRemote,
   deleteRemote,
@@ -131,7 +132,9 @@ export const remoteShowUrl: RepoVerb = {
   async run(parsed) {
     const name = nameOf(parsed);
     const { keys } = await readRemote(await openNamedRepo(parsed), name);
-    say(unescapeKeyFileString(keys.get('metalink') ?? keys.get('url') ?? ''));
+    const url = keys.get('metalink') ?? keys.get('url');
+    if (url !== undefined) say(unescapeKeyFileString(url));
+    else await remoteOptions(repo, name); // says why it has none
     return 0;
   },
 };
