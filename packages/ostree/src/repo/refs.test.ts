@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { writeCommit } from '../commit/write-commit.ts';
@@ -179,4 +179,16 @@ describe('remotes', () => {
       await assert.rejects(addRemote(repo, bad, new Map()), { code: 'invalid' }, bad);
     }
   });
+});
+
+test('aliases that lead to each other are damaged refs, and what cannot be the name of a file is no ref', async (t) => {
+  const repo = await createRepo(join(scratch(t), 'repo'));
+  for (const [alias, target] of [
+    ['a', 'b'],
+    ['b', 'a'],
+  ] as const) {
+    symlinkSync(target, join(repo.path, 'refs/heads', alias));
+  }
+  await assert.rejects(readRef(repo, 'a'), { code: 'corrupt', message: /leads to itself/ });
+  assert.equal(await readRef(repo, 'x'.repeat(300)), null);
 });

@@ -71,7 +71,8 @@ export function readRefFile(path: string): Checksum | null {
     }
   } catch (error) {
     const code = systemCode(error);
-    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return null;
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR' || code === 'ENAMETOOLONG') return null;
+    if (code === 'ELOOP') throw new OstreeError('corrupt', `${path}: an alias that leads to itself`, { cause: error });
     throw error;
   }
   if (isChecksum(text)) return text;
