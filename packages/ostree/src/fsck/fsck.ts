@@ -1,7 +1,6 @@
 import { OstreeError, systemCode } from '../errors.ts';
 import { type Commit, decodeCommit } from '../formats/commit.ts';
 import type { Checksum, Tree } from '../formats/object-name.ts';
-import { unlinkObject } from '../prune/stored-objects.ts';
 import { enableTombstones, writeTombstone } from '../prune/tombstone.ts';
 import { listCollectionRefs } from '../repo/collection-refs.ts';
 import { lockRepo } from '../repo/lock.ts';
@@ -9,6 +8,7 @@ import { hasObject, objectPath, readMetadata } from '../repo/objects.ts';
 import { withParents } from '../repo/parents.ts';
 import { listCommits, listRefs } from '../repo/refs.ts';
 import type { Repo } from '../repo/repo.ts';
+import { unlinkObjects } from '../work/unlink-objects.ts';
 import { type Damage, verifyObject } from '../work/verify-object.ts';
 import { backRefFault, bindingFault } from './bindings.ts';
 import { markLost, partialReason } from './partial-marks.ts';
@@ -231,7 +231,7 @@ async function applyFix(
       const path = objectPath(repo, type, checksum);
       const damage = await verifyObject(repo, { type, checksum, path });
       if (!damage || (damage.kind === 'corrupt' && fix !== 'delete')) continue;
-      unlinkObject(path);
+      unlinkObjects([path]);
       if (type === 'commit') continue;
       for (const commit of commits) {
         if (partialReason(repo, commit)) continue;

@@ -41,6 +41,13 @@ export class ChecksumSet {
     return this.#taken[this.#find(this.#scratch, 0)] === 1;
   }
 
+  /** The same for a checksum whose first two digits are the name of a folder, and the others begin that of a file. */
+  hasNamed(folder: string, file: string): boolean {
+    this.#scratch.write(folder, 0, 1, 'hex');
+    this.#scratch.write(file, 1, BYTES - 1, 'hex');
+    return this.#taken[this.#find(this.#scratch, 0)] === 1;
+  }
+
   /** The slot that holds these bytes, or the one in which they would be. */
   #find(data: Buffer, at: number): number {
     const words = this.#slots;

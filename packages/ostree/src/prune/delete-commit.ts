@@ -5,7 +5,8 @@ import { lockRepo } from '../repo/lock.ts';
 import { objectPath } from '../repo/objects.ts';
 import { listRefs } from '../repo/refs.ts';
 import type { Repo } from '../repo/repo.ts';
-import { removeCommitCompany, unlinkObject } from './stored-objects.ts';
+import { unlinkObjects } from '../work/unlink-objects.ts';
+import { removeCommitCompany } from './object-listing.ts';
 import { enableTombstones, writeTombstone } from './tombstone.ts';
 
 /**
@@ -27,7 +28,7 @@ export async function deleteCommit(repo: Repo, commit: Checksum, signal?: AbortS
       }
     }
     await enableTombstones(repo);
-    if (!unlinkObject(objectPath(repo, 'commit', commit))) {
+    if (!unlinkObjects([objectPath(repo, 'commit', commit)])[0]) {
       throw new OstreeError('not-found', `Deleting object ${commit}.commit: unlinkat: No such file or directory`);
     }
     removeCommitCompany(repo, commit);

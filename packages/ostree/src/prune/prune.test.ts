@@ -20,8 +20,8 @@ import { type Transaction, withTransaction } from '../repo/transaction.ts';
 import { ostree, scratchFolder } from '../testing/scratch.ts';
 import { ChecksumSet } from './checksum-set.ts';
 import { deleteCommit } from './delete-commit.ts';
+import { ObjectListing } from './object-listing.ts';
 import { type PruneOptions, prune } from './prune.ts';
-import { storedObjects } from './stored-objects.ts';
 
 const header = { uid: 0, gid: 0, mode: S_IFREG | 0o644, symlinkTarget: '', xattrs: [] };
 
@@ -64,7 +64,12 @@ async function chain(repo: Repo, branch: string, count: number, timestamp = 1000
 
 const newRepo = (t: TestContext) => createRepo(join(scratchFolder(t), 'repo'));
 const present = (repo: Repo, commits: Checksum[]) => commits.map((commit) => hasObject(repo, 'commit', commit));
-const count = (repo: Repo) => [...storedObjects(repo)].flat().length;
+function objectsOf(repo: Repo): string[] {
+  const paths: string[] = [];
+  for (const _ of new ObjectListing(repo).visit((_folder, file, _type, path) => paths.push(`${path}/${file}`)));
+  return paths;
+}
+const count = (repo: Repo) => objectsOf(repo).length;
 
 /** Prunes one copy of a repository with each, and holds the results against each other. */
 async function asOstreeDoes(t: TestContext, repo: Repo, options: PruneOptions, args: string[]): Promise<void> {
@@ -151,9 +156,7 @@ describe('prune', () => {
     writeFileSync(join(child.path, 'config'), `${readFileSync(join(child.path, 'config'))}parent=${parent.path}\n`);
     const repo = await openRepo(child.path);
     const commit = await commitOn(repo, 'own', 'own');
-    for (const object of [...storedObjects(parent)].flat()) {
-      rmSync(objectPath(repo, object.type, object.checksum), { force: true });
-    }
+    for (const path of objectsOf(parent)) rmSync(path.replace(parent.path, repo.path), { force: true });
     await prune(repo, { refsOnly: true });
     assert.deepEqual(present(repo, [commit]), [true]);
     assert.equal(count(parent), before);

@@ -1,23 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Checksum } from '../formats/object-name.ts';
+import { type Checksum, isChecksum } from '../formats/object-name.ts';
 import { lockRepo } from '../repo/lock.ts';
 import { withParents } from '../repo/parents.ts';
 import type { Repo } from '../repo/repo.ts';
 import { repoSettings } from '../repo/settings.ts';
 import { pool } from '../work/pool.ts';
+import { unlinkObjects } from '../work/unlink-objects.ts';
 import { pruneCaches } from './caches.ts';
 import { pruneDeltas } from './deltas.ts';
+import { ObjectListing, removeCommitCompany, type StoredType, statObject } from './object-listing.ts';
 import { Reachable } from './reachable.ts';
 import { Retention, type RetentionOptions } from './retention.ts';
-import {
-  removeCommitCompany,
-  type StoredObject,
-  type StoredType,
-  statObject,
-  storedCommits,
-  storedObjects,
-  unlinkObject,
-} from './stored-objects.ts';
 import { timeSlices } from './time-slices.ts';
 import { writeTombstone } from './tombstone.ts';
 
@@ -61,8 +54,9 @@ const CLOCK_MS = 10;
  * 2. Under the lock the commits and refs are listed anew. A commit that was not there when the walk began is kept with
  *    everything that it needs, whether a ref names it yet or not, and so is what refs name by now.
  * 3. What the walk has found stays found: objects do not change. So only what is new is walked under the lock.
- * 4. An object whose file was made or changed since the walk began is not deleted, whoever needs it: who writes
- *    without any lock (`core.locking=false`, a tool that copies objects) has that long to finish.
+ * 4. What came after the walk began is not on the list of what may go, and an object whose file was changed since is
+ *    not deleted either, whoever needs it: who writes without any lock (`core.locking=false`, a tool that copies
+ *    objects) has that long to finish.
  * 5. First commits and then folders are deleted, all of these without letting go of the lock, and then the rest. So
  *    whenever the lock is free, what is there has what it needs, and the kill of a prune leaves garbage at worst.
  *
@@ -93,13 +87,16 @@ export async function prune(repo: Repo, options: PruneOptions = {}): Promise<Pru
   };
 
   const report: PruneReport = { objects: 0, deleted: 0, bytesFreed: 0 };
-  let before: Set<Checksum>;
   let doomed: Doomed;
   const unlock = await lockRepo(repo, 'shared', signal);
+  let listing: ObjectListing;
+  let before: Set<Checksum>;
   try {
-    before = storedCommits(repo); // before refs are read: a commit of now is new
+    // Before refs are read: what comes from now on is new, and not on the list of what may go.
+    listing = new ObjectListing(repo);
+    before = listing.commits();
     await mark(await retention.keep(before));
-    doomed = await findDoomed(repo, { kept, reachable, commitOnly, began, dryRun, report, signal });
+    doomed = await findDoomed(listing, { kept, reachable, commitOnly, began, dryRun, report, signal });
   } finally {
     unlock();
   }
@@ -110,9 +107,9 @@ export async function prune(repo: Repo, options: PruneOptions = {}): Promise<Pru
     }
     return report;
   }
-  const isNeeded = ({ type, checksum }: StoredObject) => isReached(type, checksum, kept, reachable);
+  const isNeeded = ({ type, checksum }: DoomedObject) => isReached(type, checksum, kept, reachable);
   const recheck = async (): Promise<void> => {
-    const now = storedCommits(repo);
+    const now = listing.commitsNow();
     const wanted = await retention.keep(now);
     for (const commit of now) if (!before.has(commit)) wanted.add(commit);
     await mark(wanted);
@@ -125,7 +122,10 @@ export async function prune(repo: Repo, options: PruneOptions = {}): Promise<Pru
   return report;
 }
 
-interface DoomedObject extends StoredObject {
+interface DoomedObject {
+  type: StoredType;
+  checksum: Checksum;
+  path: string;
   size: number;
 }
 
@@ -146,22 +146,23 @@ interface Finding {
   signal: AbortSignal | undefined;
 }
 
-async function findDoomed(repo: Repo, finding: Finding): Promise<Doomed> {
+async function findDoomed(listing: ObjectListing, finding: Finding): Promise<Doomed> {
   const { kept, reachable, commitOnly, began, dryRun, report, signal } = finding;
   const pause = timeSlices(signal);
+  const { dirtrees, dirmetas, files } = reachable;
+  const sets = { dirtree: dirtrees, dirmeta: dirmetas, file: files };
   const byType: Record<StoredType, DoomedObject[]> = { commit: [], dirtree: [], dirmeta: [], file: [] };
-  for (const objects of storedObjects(repo)) {
-    for (const object of objects) {
-      const { type, checksum, path } = object;
-      if (commitOnly && type !== 'commit') continue;
-      report.objects++;
-      if (isReached(type, checksum, kept, reachable)) continue;
-      const stats = statObject(path);
-      const isYoung = stats && stats.changedMs >= began && !dryRun;
-      if (stats && !isYoung) byType[type].push({ ...object, size: stats.size });
-    }
-    await pause();
-  }
+  const visit = (folder: string, file: string, type: StoredType, path: string) => {
+    if (commitOnly && type !== 'commit') return;
+    report.objects++;
+    if (type !== 'commit' && sets[type].hasNamed(folder, file)) return;
+    const checksum = folder + file.slice(0, 62);
+    if (kept.has(checksum) || !isChecksum(checksum)) return;
+    const stats = statObject(`${path}/${file}`);
+    const isYoung = stats && stats.changedMs >= began && !dryRun;
+    if (stats && !isYoung) byType[type].push({ type, checksum, path: `${path}/${file}`, size: stats.size });
+  };
+  for (const _ of listing.visit(visit)) await pause();
   return { commits: byType.commit, folders: byType.dirtree, rest: [...byType.dirmeta, ...byType.file] };
 }
 
@@ -175,13 +176,13 @@ interface DeletionOptions {
   report: PruneReport;
   /** Finds out, under the lock, what is needed by now. */
   recheck: () => Promise<void>;
-  isNeeded: (object: StoredObject) => boolean;
+  isNeeded: (object: DoomedObject) => boolean;
   options: PruneOptions;
 }
 
 const BATCH_OBJECTS = 256;
-/** What a deletion costs, in bytes that a worker would handle meanwhile. */
-const UNLINK_COST = 1024;
+/** What a deletion costs, in bytes that a worker would handle meanwhile: some thousands are worth its start. */
+const UNLINK_COST = 256;
 
 /** Deletes objects on all cores, since the file system takes its time for each. */
 class Deletion {
@@ -224,7 +225,7 @@ class Deletion {
   async #deleteCommit(commit: DoomedObject): Promise<void> {
     if (this.#options.isNeeded(commit)) return;
     if (repoSettings(this.#repo.config).tombstoneCommits) await writeTombstone(this.#repo, commit.checksum);
-    this.#count(commit, unlinkObject(commit.path));
+    this.#count(commit, unlinkObjects([commit.path])[0]!);
     // After it: without its mark a partial commit would pass for a whole one.
     removeCommitCompany(this.#repo, commit.checksum);
   }
