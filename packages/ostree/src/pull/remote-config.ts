@@ -35,19 +35,19 @@ export async function remoteOptions(repo: Repo, name: string, override?: string)
   const section = new Section(name, (await readRemote(repo, name)).keys);
   const unconfigured = section.text('unconfigured-state');
   if (unconfigured) throw new OstreeError('invalid', `remote unconfigured-state: ${unconfigured}`);
-  const backend = section.text('custom-backend');
-  if (backend) {
-    throw new OstreeError(
-      'unsupported',
-      `Cannot fetch via libostree - remote '${name}' uses custom backend '${backend}'`,
-      { hint: 'What that backend is knows how to fetch from this remote.' },
-    );
-  }
   section.flag('http2', true); // nonsense is to be found out
   const metalink = section.text('metalink');
   const url = override ?? section.text('url');
-  if (url === undefined && metalink === undefined) {
-    throw new OstreeError('invalid', `No "url" option in remote "${name}"`, {
+  const noUrl = url === undefined && metalink === undefined ? `No "url" option in remote "${name}"` : null;
+  const backend = section.text('custom-backend');
+  if (backend) {
+    const uses = `Cannot fetch via libostree - remote '${name}' uses custom backend '${backend}'`;
+    throw new OstreeError('unsupported', noUrl === null ? uses : `${uses}: ${noUrl}`, {
+      hint: 'What that backend is knows how to fetch from this remote.',
+    });
+  }
+  if (noUrl !== null) {
+    throw new OstreeError('invalid', noUrl, {
       hint: `Set it: treeline repo config set 'remote "${name}".url' https://…`,
     });
   }

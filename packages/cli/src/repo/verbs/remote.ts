@@ -131,7 +131,8 @@ export const remoteShowUrl: RepoVerb = {
   options: {},
   async run(parsed) {
     const name = nameOf(parsed);
-    const { keys } = await readRemote(await openNamedRepo(parsed), name);
+    const repo = await openNamedRepo(parsed);
+    const { keys } = await readRemote(repo, name);
     const url = keys.get('metalink') ?? keys.get('url');
     if (url !== undefined) say(unescapeKeyFileString(url));
     else await remoteOptions(repo, name); // says why it has none
