@@ -22,7 +22,8 @@ import type { ObjectFormat } from '../repo/repo.ts';
 // Content objects of the modes bare, bare-user and bare-user-only: `.file`, uncompressed.
 
 /** Where a bare-user repository keeps what the file itself cannot have (`_ostree_write_bareuser_metadata`). */
-const METADATA_XATTR = Buffer.from('user.ostreemeta');
+const METADATA_NAME = 'user.ostreemeta';
+const METADATA_XATTR = Buffer.from(METADATA_NAME);
 
 /** A content object of a bare repository as it is on disk. */
 export interface BareObject {
@@ -52,9 +53,15 @@ export function readBareObject(format: ObjectFormat, path: string, object: strin
   return { header, size: link ? 0 : stats.size };
 }
 
+/** The st_mode that a bare-user object says its file has, without all else that it says; null where it says nothing. */
+export function bareUserMode(path: string): number | null {
+  const data = readOneXattr(path, METADATA_NAME);
+  return data && data.length >= 12 ? data.readUInt32BE(8) : null;
+}
+
 function readBareUser(path: string, stats: Stats, object: string): BareObject {
   if (stats.isSymbolicLink()) throw notAnObject(object, 'a symlink, in a bare-user repository');
-  const data = readOneXattr(path, METADATA_XATTR.toString());
+  const data = readOneXattr(path, METADATA_NAME);
   if (!data) throw notAnObject(object, 'without its attribute user.ostreemeta');
   const metadata = decodeFileMetadata(data, object);
   const link = (metadata.mode & S_IFMT) === S_IFLNK;
@@ -129,18 +136,23 @@ export function assertStorable(format: ObjectFormat, header: FileHeader, checksu
   if (format.mode !== 'bare-user-only') return;
   const isLink = (header.mode & S_IFMT) === S_IFLNK;
   const bits = isLink ? 0 : header.mode & 0o7777 & ~0o775;
+  const object = `${checksum}.file`;
+  const hint = 'Use an archive repository, or commit with canonical permissions.';
+  if (bits !== 0) {
+    const octal = (mode: number) => `0${mode.toString(8).padStart(4, '0')}`;
+    const message = `Content object ${checksum}: invalid mode ${octal(header.mode)} with bits ${octal(bits)}`;
+    throw new OstreeError('unsupported', message, { object, hint });
+  }
   const why =
-    bits !== 0
-      ? `mode bits 0${bits.toString(8)}`
-      : header.uid !== 0 || header.gid !== 0
-        ? `owner ${header.uid}:${header.gid}`
-        : header.xattrs.length > 0
-          ? 'extended attributes'
-          : null;
+    header.uid !== 0 || header.gid !== 0
+      ? `owner ${header.uid}:${header.gid}`
+      : header.xattrs.length > 0
+        ? 'extended attributes'
+        : null;
   if (why) {
-    throw new OstreeError('unsupported', `${checksum}.file: a bare-user-only repository cannot keep its ${why}`, {
-      object: `${checksum}.file`,
-      hint: 'Use an archive repository, or commit with canonical permissions.',
+    throw new OstreeError('unsupported', `${object}: a bare-user-only repository cannot keep its ${why}`, {
+      object,
+      hint,
     });
   }
 }
