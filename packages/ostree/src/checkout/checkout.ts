@@ -18,7 +18,7 @@ import { syncFilesystem, writeXattrs } from '../fs/syscalls.ts';
 import type { Repo } from '../repo/repo.ts';
 import { FILE_COST } from '../repo/transaction.ts';
 import { lookUp, type TreeReader } from '../repo/tree-reader.ts';
-import type { CheckoutTarget, FileToCheckOut } from '../work/checkout-file.ts';
+import { type CheckoutTarget, fileToCheckOut } from '../work/checkout-file.ts';
 import { inTheWay } from '../work/place-file.ts';
 import { pool } from '../work/pool.ts';
 import { chainReader, repoChain } from './repo-chain.ts';
@@ -128,7 +128,7 @@ class CheckoutJob {
   readonly #stats: CheckoutStats = { files: 0, bytes: 0 };
   readonly #folders: { path: string; meta: DirMeta }[] = [];
   readonly #running = new Set<Promise<void>>();
-  #batch: FileToCheckOut[] = [];
+  #batch: string[] = [];
   #failure: Error | undefined;
 
   constructor(repo: Repo, reader: TreeReader, target: CheckoutTarget, options: CheckoutOptions & { to: string }) {
@@ -141,7 +141,7 @@ class CheckoutJob {
   async singleFile(checksum: Checksum, subpath: string): Promise<void> {
     const { to } = this.#options;
     mkdirSync(to, { recursive: true });
-    await this.#file(checksum, join(to, subpath.slice(subpath.lastIndexOf('/') + 1)));
+    this.#file(checksum, join(to, subpath.slice(subpath.lastIndexOf('/') + 1)));
   }
 
   async root(tree: Tree): Promise<void> {
@@ -167,11 +167,11 @@ class CheckoutJob {
       if (whiteouts && name.startsWith(WHITEOUT)) continue;
       if (overlayWhiteouts && name.startsWith(OVERLAY_WHITEOUT)) {
         makeOverlayWhiteout(this.#repo, this.#target, checksum, join(path, name.slice(OVERLAY_WHITEOUT.length)));
-      } else await this.#file(checksum, join(path, name));
+      } else if (this.#file(checksum, `${path}/${name}`)) await this.#send();
     }
     for (const [name, child] of dirs) {
       const inner = below(relative, name);
-      if (!filter || filter(inner)) await this.#folder(child, join(path, name), inner);
+      if (!filter || filter(inner)) await this.#folder(child, `${path}/${name}`, inner);
     }
   }
 
@@ -199,23 +199,20 @@ class CheckoutJob {
     }
   }
 
-  async #file(checksum: Checksum, to: string): Promise<void> {
-    this.#batch.push({ checksum, to });
-    if (this.#batch.length < BATCH_FILES) return;
-    this.#send();
-    while (this.#running.size >= 3 * pool.size) await Promise.race(this.#running);
-    if (this.#failure) throw this.#failure;
-    this.#options.signal?.throwIfAborted();
+  /** True when there are enough for a worker. */
+  #file(checksum: Checksum, to: string): boolean {
+    return this.#batch.push(fileToCheckOut(checksum, to)) >= BATCH_FILES;
   }
 
-  #send(): void {
-    const files = this.#batch;
-    if (files.length === 0) return;
+  /** Gives the batch to the workers, and waits while they have enough. */
+  async #send(): Promise<void> {
+    const count = this.#batch.length;
+    if (count === 0) return;
+    const files = this.#batch.join('');
     this.#batch = [];
-    const cost = files.length * 4 * FILE_COST;
-    const work = pool.run({ kind: 'check-out-files', target: this.#target, files }, cost).then(
+    const work = pool.run({ kind: 'check-out-files', target: this.#target, files }, count * 4 * FILE_COST).then(
       (bytes) => {
-        this.#stats.files += files.length;
+        this.#stats.files += count;
         this.#stats.bytes += bytes;
         this.#options.onProgress?.(this.#stats);
       },
@@ -225,10 +222,13 @@ class CheckoutJob {
     );
     this.#running.add(work);
     void work.then(() => this.#running.delete(work));
+    while (this.#running.size >= 3 * pool.size) await Promise.race(this.#running);
+    if (this.#failure) throw this.#failure;
+    this.#options.signal?.throwIfAborted();
   }
 
   async finish(): Promise<CheckoutStats> {
-    this.#send();
+    await this.#send();
     await Promise.all(this.#running);
     if (this.#failure) throw this.#failure;
     const bits = this.#options.plainFolders || this.#repo.mode === 'bare-user-only' ? 0o775 : 0o7777;

@@ -16,26 +16,45 @@ import {
   symlinkSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createInflateRaw } from 'node:zlib';
 import { OstreeError, systemCode } from '../errors.ts';
 import { decodeFilezHeader, type FileHeader, type FilezHeader } from '../formats/file.ts';
-import { S_IFLNK, S_IFMT } from '../formats/mode.ts';
+import { S_IFLNK, S_IFMT, S_IFREG } from '../formats/mode.ts';
 import { type Checksum, loosePath } from '../formats/object-name.ts';
 import { writeXattrs } from '../fs/syscalls.ts';
 import { fileExtension, type ObjectFormat, type RepoMode } from '../repo/repo.ts';
-import { readBareObject } from './bare-object.ts';
+import { bareUserMode, readBareObject } from './bare-object.ts';
 import { cachedCopy, tryLink } from './checkout-cache.ts';
 import { inflateBody } from './import-object.ts';
 import { readFilezHeader } from './object-header.ts';
 import { type Placement, placeFile } from './place-file.ts';
 import { WHOLE_FILE_BYTES } from './store-file.ts';
 
-export interface FileToCheckOut {
-  checksum: Checksum;
-  /** Path of the file to make. */
-  to: string;
+/**
+ * Files to make, as one text: of each the checksum, its path and a NUL. Objects would take longer to hand to a worker
+ * than it takes to link the files.
+ */
+export type FilesToCheckOut = string;
+
+/** A file as it is said in FilesToCheckOut. */
+export function fileToCheckOut(checksum: Checksum, to: string): FilesToCheckOut {
+  return `${checksum}${to}\0`;
+}
+
+/**
+ * Makes files.
+ *
+ * @returns the bytes of content written
+ */
+export async function checkOutFiles(target: CheckoutTarget, files: FilesToCheckOut): Promise<number> {
+  let bytes = 0;
+  for (let at = 0; at < files.length; ) {
+    const end = files.indexOf('\0', at);
+    bytes += await checkOutFile(target, files.slice(at, at + 64), files.slice(at + 64, end));
+    at = end + 1;
+  }
+  return bytes;
 }
 
 export interface CheckoutTarget {
@@ -67,7 +86,7 @@ interface SourceObject {
  * @returns the bytes of content written
  * @throws OstreeError `exists`, `not-found` without the object, `corrupt` for one that is damaged
  */
-export async function checkOutFile(target: CheckoutTarget, { checksum, to }: FileToCheckOut): Promise<number> {
+async function checkOutFile(target: CheckoutTarget, checksum: Checksum, to: string): Promise<number> {
   const source = openObject(target, checksum, to);
   const { format, header, size } = source;
   const symlink = (header.mode & S_IFMT) === S_IFLNK;
@@ -125,7 +144,7 @@ function isUserMode(mode: RepoMode): boolean {
 function openObject(target: CheckoutTarget, checksum: Checksum, to: string): SourceObject {
   let cause: unknown;
   for (const format of target.repos) {
-    const path = join(format.path, 'objects', loosePath(checksum, fileExtension(format.mode)));
+    const path = `${format.path}/objects/${loosePath(checksum, fileExtension(format.mode))}`;
     try {
       if (format.mode === 'archive') return { format, checksum, path, ...openFilez(path, `${checksum}.filez`) };
       return { format, checksum, path, ...openBare(target, format, path, checksum) };
@@ -138,18 +157,18 @@ function openObject(target: CheckoutTarget, checksum: Checksum, to: string): Sou
   throw new OstreeError('not-found', `no object ${object}, needed for ${to}`, { object, cause });
 }
 
-/** Where there is going to be a link, attributes do not matter: one lstat tells what does. */
+/** Where there is going to be a link, most attributes do not matter, and reading them would take longer than linking. */
 function openBare(
   target: CheckoutTarget,
   format: ObjectFormat,
   path: string,
   checksum: Checksum,
 ): { header: FileHeader; size: number } {
-  if (format.mode !== 'bare-user' && target.links !== 'never') {
-    const stats = lstatSync(path);
-    const { uid, gid, mode, size } = stats;
-    if (stats.isFile() && size > 0 && target.placement.existing !== 'identical') {
-      return { header: { uid, gid, mode, symlinkTarget: '', xattrs: [] }, size };
+  if (target.links !== 'never' && target.placement.existing !== 'identical') {
+    const { uid, gid, mode, size } = lstatSync(path);
+    const own = format.mode === 'bare-user' ? bareUserMode(path) : mode;
+    if (own !== null && (own & S_IFMT) === S_IFREG && size > 0) {
+      return { header: { uid, gid, mode: own, symlinkTarget: '', xattrs: [] }, size };
     }
   }
   return readBareObject(format, path, `${checksum}.file`);

@@ -5,7 +5,7 @@ import type { PartStatistics, PartToCount } from '../delta/part-statistics.ts';
 import type { FileHeader } from '../formats/file.ts';
 import type { Checksum } from '../formats/object-name.ts';
 import type { ObjectFormat } from '../repo/repo.ts';
-import { type CheckoutTarget, checkOutFile, type FileToCheckOut } from './checkout-file.ts';
+import { type CheckoutTarget, checkOutFiles, type FilesToCheckOut } from './checkout-file.ts';
 import { type CopyOptions, copyObject } from './copy-object.ts';
 import { importFilez, importFilezFile } from './import-object.ts';
 import {
@@ -30,7 +30,7 @@ export type Task =
   | { kind: 'deflate-piece'; piece: Piece }
   | { kind: 'stage-copy'; target: ObjectTarget; checksum: Checksum; path: string; header: FileHeader }
   | { kind: 'copy-objects'; target: ObjectTarget; options: CopyOptions; objects: ObjectToVerify[] }
-  | { kind: 'check-out-files'; target: CheckoutTarget; files: FileToCheckOut[] }
+  | { kind: 'check-out-files'; target: CheckoutTarget; files: FilesToCheckOut }
   | { kind: 'apply-delta-part'; target: ObjectTarget; part: PartToApply }
   | ({ kind: 'count-delta-part' } & PartToCount)
   | { kind: 'encode-delta-objects'; objects: ObjectToEncode[]; options: EncodeOptions }
@@ -79,11 +79,8 @@ export async function runTask(task: Task): Promise<TaskResults[Task['kind']]> {
       for (const object of task.objects) stored.push(await copyObject(task.target, object, task.options));
       return stored;
     }
-    case 'check-out-files': {
-      let bytes = 0;
-      for (const file of task.files) bytes += await checkOutFile(task.target, file);
-      return bytes;
-    }
+    case 'check-out-files':
+      return checkOutFiles(task.target, task.files);
     case 'apply-delta-part':
       return (await import('../delta/apply-part.ts')).applyPart(task.target, task.part);
     case 'count-delta-part':
