@@ -11,10 +11,11 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { OstreeError, systemCode } from '../errors.ts';
+import type { FileHeader } from '../formats/file.ts';
 import { S_IFLNK, S_IFMT } from '../formats/mode.ts';
 import { type Checksum, corruptedObject } from '../formats/object-name.ts';
 import { fileExtension, type ObjectFormat } from '../repo/repo.ts';
-import { finishBareFile, isStoredAsSymlink, readBareObject, writeBareSymlink } from './bare-object.ts';
+import { assertStorable, finishBareFile, isStoredAsSymlink, readBareObject, writeBareSymlink } from './bare-object.ts';
 import { importFilez, importFilezFile } from './import-object.ts';
 import { isStored, type ObjectTarget, type StoredObject, storeBuffer, storeFile } from './store-file.ts';
 import { type ObjectToVerify, verifyObject } from './verify-object.ts';
@@ -48,7 +49,7 @@ export async function copyObject(
   try {
     if (type === 'file' && isStored(target, checksum)) return { checksum, size: 0, written: 0 };
     if (type !== 'file' || options.from.mode === target.mode) return await takeOver(target, object, options);
-    return options.from.mode === 'archive' ? await unpack(target, object) : convert(target, object, options);
+    return options.from.mode === 'archive' ? await unpack(target, object) : await convert(target, object, options);
   } catch (cause) {
     if (systemCode(cause) !== 'ENOENT') throw cause;
     const name = `${checksum}.${type}`;
@@ -64,16 +65,19 @@ async function takeOver(target: ObjectTarget, object: ObjectToVerify, options: C
     if (type === 'file' && target.mode !== 'archive') copyBare(target, object, staged, options.from);
     else copy(path, staged);
   }
-  if (options.verify) {
-    // What is in staging is what is hashed, so that nothing can change in between.
-    const damage = await verifyObject(target, { type, checksum, path: staged });
-    if (damage) {
-      rmSync(staged, { force: true });
-      throw new OstreeError('corrupt', damage.message, { object: `${checksum}.${extension}`, offset: 0 });
-    }
-  }
+  if (options.verify) await assertStaged(target, type, checksum);
   const { size } = lstatSync(staged);
   return { checksum, size, written: size };
+}
+
+/** What is in staging is what is hashed, so that nothing can change in between. */
+async function assertStaged(target: ObjectTarget, type: ObjectToVerify['type'], checksum: Checksum): Promise<void> {
+  const name = `${checksum}.${type === 'file' ? fileExtension(target.mode) : type}`;
+  const path = join(target.staging, name);
+  const damage = await verifyObject(target, { type, checksum, path });
+  if (!damage) return;
+  rmSync(path, { force: true });
+  throw new OstreeError('corrupt', damage.message, { object: name, offset: 0 });
 }
 
 /** False where a link cannot be made: another file system, too many links, not allowed. */
@@ -119,14 +123,30 @@ async function unpack(target: ObjectTarget, { checksum, path }: ObjectToVerify):
   return importFilezFile(target, checksum, own);
 }
 
+/**
+ * Files of a bare-user repository with nothing in their metadata that a bare-user-only one could not keep are the same
+ * files there (`import_is_bareuser_only_conversion`).
+ */
+function linkFromBareUser(target: ObjectTarget, { checksum, path }: ObjectToVerify, header: FileHeader): boolean {
+  if ((header.mode & S_IFMT) === S_IFLNK || (lstatSync(path).mode & 0o7777) !== (header.mode & 0o7777)) return false;
+  assertStorable(target, header, checksum);
+  return tryLink(path, join(target.staging, `${checksum}.file`));
+}
+
 /** Stores a bare object in a repository of another mode. */
-function convert(
+async function convert(
   target: ObjectTarget,
   { checksum, path }: ObjectToVerify,
-  { from, verify }: CopyOptions,
-): StoredObject {
+  { from, link, verify }: CopyOptions,
+): Promise<StoredObject> {
   const object = `${checksum}.file`;
   const { header, size } = readBareObject(from, path, object);
+  if (link && from.mode === 'bare-user' && target.mode === 'bare-user-only') {
+    if (linkFromBareUser(target, { type: 'file', checksum, path }, header)) {
+      if (verify) await assertStaged(target, 'file', checksum);
+      return { checksum, size, written: size };
+    }
+  }
   const isLink = (header.mode & S_IFMT) === S_IFLNK;
   const stored = isLink
     ? storeBuffer(target, header, new Uint8Array(0))
