@@ -67,7 +67,7 @@ function modeText(mode: string): string {
 
 /** Local time with its distance to UTC, `%FT%T%:::z`: as short as it can be. */
 function bigEndianTime({ value }: Variant): string {
-  const date = new Date(Number(byteswap('t', value as bigint)) * 1000);
+  const date = new Date(Number(byteswap('t', value)) * 1000);
   if (Number.isNaN(date.getTime()) || date.getUTCFullYear() > 9999) return 'invalid';
   const offset = -date.getTimezoneOffset();
   const local = new Date(date.getTime() + offset * 60_000).toISOString().replace(/\..*/, '');

@@ -26,9 +26,7 @@ test('merging into any file gives a file with just these groups', () => {
   fc.assert(
     fc.property(keyFile, keyFile, (before, after) => {
       const merged = mergeKeyFile(formatKeyFile(build(before)), build(after));
-      const sorted = (file: Map<string, Map<string, string>>) =>
-        [...file].map(([group, keys]) => [group, [...keys].sort()]).sort();
-      assert.deepEqual(sorted(parseKeyFile(merged, 'merged')), sorted(build(after)));
+      assert.deepEqual(parseKeyFile(merged, 'merged'), build(after)); // maps are equal in any order
     }),
   );
 });

@@ -60,8 +60,9 @@ export function joinSummary(
   const ends = new Uint32Array(sorted.length);
   let end = 0;
   sorted.forEach(([name, entry], index) => {
-    names[index] = Buffer.byteLength(name) + 1;
-    const body = align8(names[index]!) + entry.length;
+    const length = Buffer.byteLength(name) + 1;
+    names[index] = length;
+    const body = align8(length) + entry.length;
     end = align8(end) + body + offsetWidth(body, 1);
     ends[index] = end;
   });

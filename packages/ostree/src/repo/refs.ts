@@ -306,15 +306,15 @@ async function abbreviated(repo: Repo, start: string): Promise<Checksum | null> 
 /** The commits of a repository (not those of its parent) whose checksums start like this, sorted. */
 export async function listCommits(repo: Repo, start = ''): Promise<Checksum[]> {
   const objects = join(repo.path, 'objects');
-  const folders = start.length >= 2 ? [start.slice(0, 2)] : (await readdir(objects)).sort();
+  const folders = start.length >= 2 ? [start.slice(0, 2)] : await readdir(objects);
   const found: Checksum[] = [];
   for (const folder of folders) {
     if (!/^[0-9a-f]{2}$/.test(folder) || !folder.startsWith(start.slice(0, 2))) continue;
-    const names = await readdir(join(objects, folder)).catch(() => []);
-    for (const name of names.sort()) {
+    for (const name of await readdir(join(objects, folder)).catch((): string[] => [])) {
+      if (!name.endsWith('.commit')) continue;
       const checksum = folder + name.slice(0, -'.commit'.length);
-      if (name.endsWith('.commit') && isChecksum(checksum) && checksum.startsWith(start)) found.push(checksum);
+      if (isChecksum(checksum) && checksum.startsWith(start)) found.push(checksum);
     }
   }
-  return found;
+  return found.sort(compareNames);
 }

@@ -61,8 +61,8 @@ function tell(report: FsckReport, parsed: Parsed): void {
     );
   }
   const [broken, ...others] = report.brokenRefs.values();
-  for (const message of others) complain(message);
-  if (broken !== undefined) throw new OstreeError('corrupt', broken);
+  for (const message of others) complain(`Broken ref: ${message}`);
+  if (broken !== undefined) throw new OstreeError('corrupt', `Broken ref: ${broken}`);
   const [fault, ...more] = report.bindingFaults;
   for (const message of more) complain(message);
   if (fault !== undefined) throw new OstreeError('invalid', fault);
