@@ -15,7 +15,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** Where Debian's package `ostree-tests` puts libostree's own tests. */
-export const SUITE = '/usr/libexec/installed-tests/libostree';
+const SUITE = '/usr/libexec/installed-tests/libostree';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 

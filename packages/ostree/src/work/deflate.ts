@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import { systemCode } from '../errors.ts';
+import { OstreeError, systemCode } from '../errors.ts';
 
 /**
  * Raw deflate of content that is in memory. Where the system has libdeflate (Debian's `libdeflate0`) that is
@@ -44,7 +44,7 @@ function libdeflate(): Libdeflate | null {
     },
     inflate(input, output, used) {
       decompressor ??= makeDecompressor();
-      return decompress(decompressor, input, input.length, output, output.length, used, null);
+      return decompress(decompressor, input, input.length, output, output.length, used, null) as number;
     },
   };
   return loaded;
@@ -90,7 +90,7 @@ const MAX_RATIO = 1032;
  *
  * @returns a view that is good until the next call in this thread; null when the length is another one, or when
  *   something follows
- * @throws Error saying why the data is not deflate's
+ * @throws an error that says why the data is not deflate's
  */
 export function inflateRaw(body: Uint8Array, size: number): Buffer | null {
   // A header can say anything: nobody is to be made to reserve gigabytes for a body that cannot hold them.
@@ -101,7 +101,7 @@ export function inflateRaw(body: Uint8Array, size: number): Buffer | null {
   const used = new BigUint64Array(1);
   const content = output.subarray(0, size);
   const result = fast.inflate(body, content, used);
-  if (result === 1) throw new Error('bad deflate data');
+  if (result === 1) throw new OstreeError('corrupt', 'bad deflate data');
   return result === 0 && used[0] === BigInt(body.length) ? content : null;
 }
 
