@@ -6,7 +6,8 @@ const cli = resolve(import.meta.dirname, '../../packages/cli/bin/treeline.js');
 
 /** `treeline repo …`: start-up counts, as it does for people. */
 export function treeline(...args: string[]): Command {
-  return [process.execPath, cli, 'repo', ...args];
+  // The flag is that of the command's first line, which a shell's PATH might read with another Node.
+  return [process.execPath, '--max-semi-space-size=4', cli, 'repo', ...args];
 }
 
 export function ostree(...args: string[]): Command {
