@@ -6,9 +6,16 @@ const CONTROL_BYTES = 24;
 /**
  * Writes steps as a patch of Matthew Endsley's bsdiff without header: for each a control (bytes to add, new bytes, how
  * far to move in the old content), the differences, and the new bytes.
+ *
+ * @param room gives the buffer for it, of which the result is a view
  */
-export function encodePatch(old: Uint8Array, content: Uint8Array, steps: readonly Step[]): Buffer {
-  const patch = Buffer.allocUnsafeSlow(steps.length * CONTROL_BYTES + content.length);
+export function encodePatch(
+  old: Uint8Array,
+  content: Uint8Array,
+  steps: readonly Step[],
+  room: (length: number) => Buffer = Buffer.allocUnsafeSlow,
+): Buffer {
+  const patch = room(steps.length * CONTROL_BYTES + content.length);
   let at = 0;
   for (const [index, { oldStart, newStart, similar, fresh }] of steps.entries()) {
     const next = steps[index + 1];

@@ -2,14 +2,16 @@ import { createHash } from 'node:crypto';
 import { closeSync, fchmodSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { zstdDecompressSync } from 'node:zlib';
+import { OstreeError } from '../errors.ts';
 import type { FileHeader } from '../formats/file.ts';
 import { S_IFLNK, S_IFMT } from '../formats/mode.ts';
 import { type Checksum, checksumToBytes, loosePath } from '../formats/object-name.ts';
 import type { Xattr } from '../fs/syscalls.ts';
 import { assertHash } from '../repo/objects.ts';
 import { compressPayload } from './compress-payload.ts';
-import type { Encoding, Spooled } from './encode-object.ts';
-import { encodePayload, type PartMode } from './part.ts';
+import type { CopyPieces, Encoding, Spooled } from './encode-object.ts';
+import { encodePayload, type PartMode, type PayloadTables } from './part.ts';
+import { release } from './release.ts';
 import { type ObjectSource, readContent } from './source-content.ts';
 import { writeVarint } from './varint.ts';
 
@@ -54,35 +56,63 @@ const [SPLICE, OPEN, WRITE, SET_SOURCE, UNSET_SOURCE, CLOSE, PATCH] = [...Buffer
 
 /** Puts a part together, compresses it and writes it. The same task gives the same bytes. */
 export async function buildPart(task: PartToBuild): Promise<BuiltPart> {
-  const writer = new PartWriter();
-  let temporaries = 0;
-  const temporary = () => `${task.temporary}.${temporaries++}`;
-  for (const { type, checksum } of task.metadata) {
-    const data = readFileSync(join(task.source.objects, loosePath(checksum, type)));
-    assertHash(data, checksum, type);
-    writer.metadata(data);
-  }
-  for (const file of task.files) {
-    const { encoding } = file;
-    if ((file.header.mode & S_IFMT) === S_IFLNK) writer.whole(file, Buffer.from(file.header.symlinkTarget));
-    else if (encoding.kind === 'patch') writer.patch(file, encoding.from, unpack(encoding.patch));
-    else if (encoding.kind === 'copy') writer.copy(file, encoding.from, unpack(encoding.fresh), encoding.pieces);
-    else writer.whole(file, await readContent(task.source, file.checksum, temporary));
-  }
+  const { payload, unpackedSize } = await buildPayload(task);
   const code = task.files.some(({ encoding }) => encoding.kind === 'whole' && encoding.code);
-  const body = compressPayload(writer.finish(), { code });
+  const patched = task.files.reduce(
+    (sum, { encoding }) => sum + (encoding.kind === 'patch' ? encoding.patch.length : 0),
+    0,
+  );
+  const body = compressPayload(payload, { code, patches: patched > payload.length / 2 });
+  release(payload);
+  const size = 1 + body.length;
   const file = [Buffer.from('x'), body];
+  const hash = createHash('sha256');
   const fd = openSync(task.path, 'wx', 0o644);
   try {
     fchmodSync(fd, 0o644);
-    for (const piece of file) for (let at = 0; at < piece.length; ) at += writeSync(fd, piece, at);
+    for (const piece of file) {
+      hash.update(piece);
+      for (let at = 0; at < piece.length; ) at += writeSync(fd, piece, at);
+    }
   } finally {
     closeSync(fd);
   }
-  const hash = createHash('sha256');
-  for (const piece of file) hash.update(piece);
-  const checksum = hash.digest('hex');
-  return { checksum, size: 1 + body.length, unpackedSize: writer.unpackedSize };
+  release(body);
+  return { checksum: hash.digest('hex'), size, unpackedSize };
+}
+
+/** A piece of the blob: where it goes, how long it is, and how to come by it. */
+interface BlobPiece {
+  at: number;
+  length: number;
+  read: () => Uint8Array | Promise<Uint8Array>;
+}
+
+async function buildPayload(task: PartToBuild): Promise<{ payload: Buffer; unpackedSize: number }> {
+  const writer = new PartWriter();
+  const metadata = task.metadata.map(({ type, checksum }) => {
+    const data = readFileSync(join(task.source.objects, loosePath(checksum, type)));
+    assertHash(data, checksum, type);
+    return data;
+  });
+  for (const data of metadata) writer.metadata(data);
+  let temporaries = 0;
+  const temporary = () => `${task.temporary}.${temporaries++}`;
+  for (const file of task.files) {
+    const { encoding, header } = file;
+    if ((header.mode & S_IFMT) === S_IFLNK) writer.symlink(file);
+    else if (encoding.kind === 'patch') writer.patch(file, encoding);
+    else if (encoding.kind === 'copy') writer.copy(file, encoding);
+    else writer.whole(file, () => readContent(task.source, file.checksum, temporary));
+  }
+  const { data: payload, blob } = encodePayload(writer.tables(), writer.blobLength);
+  for (const { at, length, read } of writer.pieces) {
+    const data = await read();
+    if (data.length !== length) throw new OstreeError('changed', `a delta part: ${data.length} bytes of ${length}`);
+    blob.set(data, at);
+    release(data);
+  }
+  return { payload, unpackedSize: writer.unpackedSize };
 }
 
 function unpack({ path, offset, stored, length }: Spooled): Uint8Array {
@@ -96,20 +126,21 @@ function unpack({ path, offset, stored, length }: Spooled): Uint8Array {
   return zstdDecompressSync(packed, { maxOutputLength: Math.max(length, 1) });
 }
 
+/** Lays a part out: its operations, and where in the blob what will be. */
 class PartWriter {
   unpackedSize = 0;
+  blobLength = 0;
+  readonly pieces: BlobPiece[] = [];
   readonly #modes: PartMode[] = [];
   readonly #modeIndexes = new Map<string, number>();
   readonly #xattrs: (readonly Xattr[])[] = [];
   readonly #xattrIndexes = new Map<string, number>();
-  readonly #blob: Uint8Array[] = [];
-  #blobLength = 0;
   readonly #operations: number[] = [];
 
-  #append(data: Uint8Array): number {
-    const at = this.#blobLength;
-    this.#blob.push(data);
-    this.#blobLength += data.length;
+  #place(length: number, read: BlobPiece['read']): number {
+    const at = this.blobLength;
+    this.pieces.push({ at, length, read });
+    this.blobLength += length;
     return at;
   }
 
@@ -129,28 +160,45 @@ class PartWriter {
 
   metadata(data: Uint8Array): void {
     this.unpackedSize += data.length;
-    this.#operation(SPLICE, data.length, this.#append(data));
+    this.#operation(
+      SPLICE,
+      data.length,
+      this.#place(data.length, () => data),
+    );
   }
 
-  whole(file: PartFile, content: Uint8Array): void {
-    this.unpackedSize += file.size;
-    this.#operation(SPLICE, ...this.#attributes(file), content.length, this.#append(content));
+  symlink(file: PartFile): void {
+    const target = Buffer.from(file.header.symlinkTarget);
+    const place = this.#place(target.length, () => target);
+    this.#operation(SPLICE, ...this.#attributes(file), target.length, place);
   }
 
-  patch(file: PartFile, from: Checksum, patch: Uint8Array): void {
+  whole(file: PartFile, read: BlobPiece['read']): void {
     this.unpackedSize += file.size;
-    this.#operation(SET_SOURCE, this.#append(checksumToBytes(from)));
+    this.#operation(SPLICE, ...this.#attributes(file), file.size, this.#place(file.size, read));
+  }
+
+  patch(file: PartFile, { from, patch }: { from: Checksum; patch: Spooled }): void {
+    this.unpackedSize += file.size;
+    this.#operation(
+      SET_SOURCE,
+      this.#place(32, () => checksumToBytes(from)),
+    );
     this.#operation(OPEN, ...this.#attributes(file), file.size);
-    this.#operation(PATCH, this.#append(patch), patch.length);
+    this.#operation(
+      PATCH,
+      this.#place(patch.length, () => unpack(patch)),
+      patch.length,
+    );
     this.#operation(CLOSE);
     // Needless after a close, but every libostree has written it here.
     this.#operation(UNSET_SOURCE);
   }
 
-  copy(file: PartFile, from: Checksum, fresh: Uint8Array, pieces: Float64Array): void {
+  copy(file: PartFile, { from, fresh, pieces }: { from: Checksum; fresh: Spooled; pieces: CopyPieces }): void {
     this.unpackedSize += file.size;
-    const source = this.#append(checksumToBytes(from));
-    let blob = this.#append(fresh);
+    const source = this.#place(32, () => checksumToBytes(from));
+    let blob = this.#place(fresh.length, () => unpack(fresh));
     let isSet = false;
     this.#operation(OPEN, ...this.#attributes(file), file.size);
     for (let index = 0; index < pieces.length; index += 2) {
@@ -166,13 +214,8 @@ class PartWriter {
     this.#operation(CLOSE);
   }
 
-  finish(): Buffer {
-    return encodePayload({
-      modes: this.#modes,
-      xattrs: this.#xattrs,
-      blob: this.#blob,
-      operations: Uint8Array.from(this.#operations),
-    });
+  tables(): PayloadTables {
+    return { modes: this.#modes, xattrs: this.#xattrs, operations: Uint8Array.from(this.#operations) };
   }
 }
 

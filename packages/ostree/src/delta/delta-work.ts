@@ -15,12 +15,14 @@ const BATCH_BYTES = 4 * 1024 * 1024;
 /** A file costs as much as so many bytes more. */
 const FILE_COST = 16 * 1024;
 
-/** What a match finder of depth takes for each byte of a payload, with payload and result (liblzma, bt4). */
-const COMPRESS_FACTOR = 14;
+/** What compressing takes: liblzma for its dictionary, and payload and result. */
+const COMPRESSOR_BYTES = 95 * 1000 * 1000;
+const COMPRESS_FACTOR = 2;
 /** What comparing takes for each byte of a file, its source included. */
 const COMPARE_FACTOR = 8;
-/** Two parts of the default size at once. */
-const DEFAULT_MEMORY_BYTES = 480 * 1024 * 1024;
+/** A part of the default size for each of four cores: as much as libostree takes for one file of some size. */
+const MEMORY_BYTES_PER_CORE = 150 * 1000 * 1000;
+const DEFAULT_CORES = 4;
 
 /** Has workers do what takes long about a delta, with no more at a time than memory allows. */
 export class DeltaWork {
@@ -33,7 +35,7 @@ export class DeltaWork {
     this.#source = { mode: repo.mode, ignoreXattrs: repo.ignoreXattrs, objects: join(repo.path, 'objects') };
     this.#scratch = scratch;
     this.#options = options;
-    this.#memory = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
+    this.#memory = options.memoryBytes ?? Math.min(pool.size, DEFAULT_CORES) * MEMORY_BYTES_PER_CORE;
   }
 
   /** Compares objects with their sources and chooses how each gets into the delta. */
@@ -61,7 +63,11 @@ export class DeltaWork {
   /** Builds parts; each with the path of its file. */
   async build(parts: readonly ArrangedPart[]): Promise<(Omit<DeltaPart, 'inline'> & { path: string })[]> {
     const built: (Omit<DeltaPart, 'inline'> & { path: string })[] = [];
-    const tasks = parts.map((part, index) => ({ part, index, memory: part.payload * COMPRESS_FACTOR }));
+    const tasks = parts.map((part, index) => ({
+      part,
+      index,
+      memory: COMPRESSOR_BYTES + part.payload * COMPRESS_FACTOR,
+    }));
     await this.#throttled(
       tasks,
       async ({ part: { metadata, files, payload }, index }) => {

@@ -2,7 +2,8 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import { constants, zstdCompressSync } from 'node:zlib';
 import type { Checksum } from '../formats/object-name.ts';
 import { encodePatch } from './bsdiff.ts';
-import { findSteps, type Step } from './matcher.ts';
+import { findSteps, releaseMatcher, type Step } from './matcher.ts';
+import { release } from './release.ts';
 import { type ObjectSource, readContent } from './source-content.ts';
 
 /** A regular file that a delta has to carry, and what it may be made from. */
@@ -78,10 +79,17 @@ export async function encodeObjects(
       const fits = object.from !== null && object.size > 0;
       const old = fits ? await readContent(options.source, object.from!, temporary) : null;
       encoded.push(encodeOne(object, content, old, options, spool));
+      release(content);
+      if (old) release(old);
     }
     return encoded;
   } finally {
     spool.close();
+    releaseMatcher();
+    if (scratchBuffer.length > KEPT_BYTES) {
+      release(scratchBuffer);
+      scratchBuffer = Buffer.alloc(0);
+    }
   }
 }
 
@@ -102,11 +110,12 @@ function encodeOne(
   const steps = findSteps(old, content);
   const copy = copyScript(old, content, steps);
   const copyPacked = pack(copy.fresh);
+  const copyLength = copy.fresh.length;
   const copyEstimate = copyPacked.length + (copy.pieces.length / 2) * COPY_COST;
   let best: EncodedObject | null = null;
   let bestEstimate = Number.POSITIVE_INFINITY;
   if (options.bsdiff && old.length + content.length <= options.maxBsdiffBytes) {
-    const patch = encodePatch(old, content, steps);
+    const patch = encodePatch(old, content, steps, scratch);
     const packed = pack(patch);
     const estimate = packed.length + steps.length * CONTROL_COST;
     if (estimate <= copyEstimate * 1.02 + UNSURE) {
@@ -124,7 +133,7 @@ function encodeOne(
     best = {
       checksum,
       size,
-      encoding: { kind: 'copy', from, fresh: spool.add(copyPacked, copy.fresh.length), pieces: copy.pieces },
+      encoding: { kind: 'copy', from, fresh: spool.add(copyPacked, copyLength), pieces: copy.pieces },
       estimate: copyEstimate,
     };
   }
@@ -150,13 +159,22 @@ function pack(data: Uint8Array): Buffer {
   return zstdCompressSync(data, LEVEL);
 }
 
-/** Turns steps into stretches that are exactly the same, and what is between them. */
+let scratchBuffer = Buffer.alloc(0);
+const KEPT_BYTES = 4 * 1024 * 1024;
+
+/** The one buffer that patches and new bytes are made in, one after the other: they are compressed at once. */
+function scratch(length: number): Buffer {
+  if (scratchBuffer.length < length) scratchBuffer = Buffer.allocUnsafeSlow(length + (length >> 2));
+  return scratchBuffer.subarray(0, length);
+}
+
+/** Turns steps into stretches that are exactly the same, and what is between them: good until the next `scratch`. */
 function copyScript(
   old: Uint8Array,
   content: Uint8Array,
   steps: readonly Step[],
 ): { fresh: Uint8Array; pieces: CopyPieces } {
-  const fresh = Buffer.allocUnsafe(content.length);
+  const fresh = scratch(content.length);
   let filled = 0;
   const pieces: number[] = [];
   let pending = 0;

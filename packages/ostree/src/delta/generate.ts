@@ -43,7 +43,7 @@ export interface GenerateDeltaOptions {
   signers?: readonly Signer[];
   /** Seconds since 1970; default now. */
   timestamp?: number;
-  /** About how many bytes of memory workers may take at once. More makes use of more cores. */
+  /** About how many bytes of memory workers may take at once; default what four cores need. More lets more work. */
   memoryBytes?: number;
   signal?: AbortSignal;
   /** Told now and then how far it is. */
@@ -254,8 +254,11 @@ async function planDelta(
   return { parts, fallbacks, stats };
 }
 
-/** Half of libostree's: what compressing takes at once is eleven times this, on each core. */
-const DEFAULT_PART_BYTES = 16 * MEGABYTE;
+/**
+ * A quarter of libostree's: compressing takes eleven times this on each core, and the percent or two that it costs is
+ * had elsewhere. Below 8 MiB liblzma's hash table is half as large as above.
+ */
+const DEFAULT_PART_BYTES = 8 * MEGABYTE;
 
 function emptyStats(): DeltaStats {
   return {

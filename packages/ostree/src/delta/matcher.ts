@@ -1,3 +1,5 @@
+import { release } from './release.ts';
+
 /**
  * A way to make new content from old: each step takes bytes of the old content, which may differ a little, and then
  * bytes that are new.
@@ -16,7 +18,7 @@ export interface Step {
 /** Bytes that must be the same for two places to be compared at all. */
 const SEED_BYTES = 12;
 /** Places with the same seed that are looked at. */
-const CHAIN = 32;
+const CHAIN = 24;
 /** A match of this length is not bettered. */
 const LONG = 1024;
 /** As long as this many bytes go on as expected nothing else is looked for. */
@@ -30,10 +32,11 @@ const WORTH = 8;
 /**
  * Finds what new content has in common with old: as bsdiff does, stretches that are mostly the same, so that code
  * whose addresses have moved still counts, but from a hash of short seeds instead of a suffix array: in linear time.
- * Takes up to 8 bytes for each byte of the old content. Both are shorter than 2 GiB.
+ * Takes 40 MiB at most beside the two contents, which are shorter than 2 GiB.
  */
 export function findSteps(old: Uint8Array, content: Uint8Array): Step[] {
   const [n, m] = [old.length, content.length];
+  if (isInPlace(old, content)) return [makeStep(old, content, { oldStart: 0, newStart: 0, scan: m, place: -1 })];
   const steps: Step[] = [];
   const index = new SeedIndex(old, content);
   let scan = 0;
@@ -85,6 +88,21 @@ export function findSteps(old: Uint8Array, content: Uint8Array): Step[] {
   }
   steps.push(makeStep(old, content, { oldStart, newStart, scan: m, place: -1 }));
   return steps;
+}
+
+/**
+ * Whether nearly everything is where it was, so that looking elsewhere for the rest would find little: most kernel
+ * modules of a rebuilt kernel, for one, differ in a few numbers and in their signature.
+ */
+function isInPlace(old: Uint8Array, content: Uint8Array): boolean {
+  let left = Math.max(content.length / 128, 1024);
+  for (let start = 0; start < content.length; start += WINDOW) {
+    const length = Math.min(WINDOW, content.length - start);
+    if (sameBytes(old, content, start, start, length) * WINDOW >= length * MOSTLY) continue;
+    left -= length;
+    if (left < 0) return false;
+  }
+  return true;
 }
 
 /** How many bytes from two places on are the same. */
@@ -180,22 +198,38 @@ function makeStep(
   };
 }
 
-/** Places that are indexed, at most; of larger content only every second, fourth, … */
-const MAX_PLACES = 1 << 24;
-const MAX_BUCKETS = 1 << 22;
+/** Places that are indexed, at most; of larger content only every second, third, … */
+const MAX_PLACES = 1 << 23;
+const MAX_BUCKETS = 1 << 21;
 
-function reusedBuffer(): (length: number) => Int32Array {
-  let kept = new Int32Array(0);
-  return (length) => {
-    if (length > KEPT_PLACES) return new Int32Array(length);
-    if (kept.length < length) kept = new Int32Array(Math.min(KEPT_PLACES, 2 * length));
-    return kept.subarray(0, length);
-  };
+/** A buffer of a thread's own that is used again for each file, but not kept when it had to be large for one. */
+class Scratch {
+  #kept = new Int32Array(0);
+
+  take(length: number): Int32Array {
+    if (this.#kept.length < length) {
+      release(new Uint8Array(this.#kept.buffer));
+      this.#kept = new Int32Array(length + (length >> 2));
+    }
+    return this.#kept.subarray(0, length);
+  }
+
+  release(): void {
+    if (this.#kept.length <= KEPT_PLACES) return;
+    release(new Uint8Array(this.#kept.buffer));
+    this.#kept = new Int32Array(0);
+  }
 }
 
 const KEPT_PLACES = 1 << 20;
-const headBuffer = reusedBuffer();
-const chainBuffer = reusedBuffer();
+const heads = new Scratch();
+const chains = new Scratch();
+
+/** Gives back what a large file needed. */
+export function releaseMatcher(): void {
+  heads.release();
+  chains.release();
+}
 
 /** Where seeds are in the old content, the latest first. One at a time in a thread. */
 class SeedIndex {
@@ -216,16 +250,15 @@ class SeedIndex {
     this.#oldView = new DataView(old.buffer, old.byteOffset, old.byteLength);
     this.#contentView = new DataView(content.buffer, content.byteOffset, content.byteLength);
     const n = Math.max(0, old.length - SEED_BYTES + 1);
-    let step = 2;
-    while (n / step > MAX_PLACES) step *= 2;
+    const step = Math.max(1, Math.ceil(n / MAX_PLACES));
     let bits = 8;
     while (1 << bits < n / step && 1 << bits < MAX_BUCKETS) bits++;
     this.#step = step;
     this.#bits = bits;
-    // Buffers are used again: most files are small, and new memory for each would be cleared and collected.
-    this.#heads = headBuffer(1 << bits).fill(-1);
-    this.#chains = chainBuffer(Math.ceil(n / step));
-    const [heads, chains, view] = [this.#heads, this.#chains, this.#oldView];
+    this.#heads = heads.take(1 << bits).fill(-1);
+    this.#chains = chains.take(Math.ceil(n / step));
+    const view = this.#oldView;
+    const [first, next] = [this.#heads, this.#chains];
     const down = 32 - bits;
     for (let at = 0; at < n; at += step) {
       const a = view.getInt32(at, true);
@@ -234,8 +267,8 @@ class SeedIndex {
       // Runs of one byte are everywhere, and lead nowhere.
       if (a === b && b === c && a === ((a << 8) | (a >>> 24))) continue;
       const bucket = hash(a, b, c) >>> down;
-      chains[at / step] = heads[bucket]!;
-      heads[bucket] = at;
+      next[at / step] = first[bucket]!;
+      first[bucket] = at;
     }
   }
 

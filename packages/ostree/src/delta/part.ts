@@ -63,42 +63,36 @@ function offsetWidth(body: number, count: number): 1 | 2 | 4 {
   throw new OstreeError('unsupported', `a delta part of ${body} bytes is too large`);
 }
 
-/** A payload that is still in pieces: a copy of tens of megabytes less. */
-export interface PayloadPieces {
+/** What a payload consists of but for its blob. */
+export interface PayloadTables {
   modes: readonly PartMode[];
   xattrs: readonly (readonly Xattr[])[];
-  blob: readonly Uint8Array[];
   operations: Uint8Array;
 }
 
-/** Serialises a payload; blob pieces are copied once, into the result. */
-export function encodePayload({ modes, xattrs, blob, operations }: PayloadPieces): Buffer {
-  const modeBytes = encode(
+/** Serialises a payload but for its blob, which is for the caller to fill in: it is copied no more often than that. */
+export function encodePayload(tables: PayloadTables, blobLength: number): { data: Buffer; blob: Uint8Array } {
+  const modes = encode(
     'a(uuu)',
-    modes.map(({ uid, gid, mode }) => [swap(uid), swap(gid), swap(mode)]),
+    tables.modes.map(({ uid, gid, mode }) => [swap(uid), swap(gid), swap(mode)]),
   );
-  const xattrBytes = encode(
+  const xattrs = encode(
     'aa(ayay)',
-    xattrs.map((set) => set.map(([name, value]) => [Buffer.concat([name, Buffer.alloc(1)]), value])),
+    tables.xattrs.map((set) => set.map(([name, value]) => [Buffer.concat([name, Buffer.alloc(1)]), value])),
   );
-  let length = modeBytes.length + xattrBytes.length;
-  const ends = [modeBytes.length, length];
-  for (const piece of blob) length += piece.length;
-  ends.push(length);
-  length += operations.length;
-  // A tuple's framing offsets: ends of all but the last member, in reverse, as wide as the whole needs.
-  const width = offsetWidth(length, 3);
-  const data = Buffer.allocUnsafeSlow(length + 3 * width);
-  let at = 0;
-  for (const piece of [modeBytes, xattrBytes, ...blob, operations]) {
-    data.set(piece, at);
-    at += piece.length;
+  const blobStart = modes.length + xattrs.length;
+  const blobEnd = blobStart + blobLength;
+  const body = blobEnd + tables.operations.length;
+  const width = offsetWidth(body, 3);
+  const data = Buffer.allocUnsafeSlow(body + 3 * width);
+  data.set(modes, 0);
+  data.set(xattrs, modes.length);
+  data.set(tables.operations, blobEnd);
+  // A tuple's framing offsets: ends of all but the last member, the last first.
+  for (const [index, end] of [blobEnd, blobStart, modes.length].entries()) {
+    data.writeUIntLE(end, body + index * width, width);
   }
-  for (const end of ends.reverse()) {
-    data.writeUIntLE(end, at, width);
-    at += width;
-  }
-  return data;
+  return { data, blob: data.subarray(blobStart, blobEnd) };
 }
 
 function swap(value: number): number {
