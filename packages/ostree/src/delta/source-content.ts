@@ -96,7 +96,7 @@ async function inflateToFile(path: string, start: number, size: number, to: stri
   const measure = new Transform({
     transform(chunk: Buffer, _encoding, done) {
       length += chunk.length;
-      done(length > size ? new Error(`more than ${size} bytes`) : null, chunk);
+      done(length > size ? new OstreeError('corrupt', `more than ${size} bytes`) : null, chunk);
     },
   });
   try {
