@@ -26,11 +26,14 @@ const tasks = {
       'git',
       'git-lfs',
       'attr',
+      'bzip2',
+      'cpio',
       'gnupg',
       'libdeflate0',
       'openssl',
       'postgresql',
       'python3',
+      'xz-utils',
     ],
   },
   check: { script: 'scripts/check.ts', debian: [] },
@@ -47,6 +50,7 @@ const proof = {
   gnupg: ['gpg'],
   libdeflate0: ['/usr/lib/*/libdeflate.so.0', '/usr/lib64/libdeflate.so.0'],
   'ostree-tests': ['/usr/libexec/installed-tests/libostree/libtest.sh'],
+  'xz-utils': ['xz'],
   postgresql: ['initdb', '/usr/lib/postgresql/*/bin/initdb'],
 };
 
