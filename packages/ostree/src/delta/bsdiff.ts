@@ -13,7 +13,7 @@ export function encodePatch(
   old: Uint8Array,
   content: Uint8Array,
   steps: readonly Step[],
-  room: (length: number) => Buffer = Buffer.allocUnsafeSlow,
+  room: (length: number) => Buffer = (length) => Buffer.allocUnsafeSlow(length),
 ): Buffer {
   const patch = room(steps.length * CONTROL_BYTES + content.length);
   let at = 0;
