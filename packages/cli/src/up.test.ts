@@ -98,8 +98,8 @@ test('from a repository to a release, a difference, a checkout and a device', as
     from: string;
   };
   assert.deepEqual(
-    diff.changes.map((change) => ({ ...change, before: 0, after: 0 })),
-    [{ kind: 'modified', path: '/file', before: 0, after: 0 }],
+    diff.changes.map((change) => ({ ...change, before: 0, after: 0, download: 0 })),
+    [{ kind: 'modified', path: '/file', differs: ['content'], before: 0, after: 0, download: 0 }],
   );
   firstRelease = diff.from;
   await does('publish', diff.from, '--to', 'robot/old', '--expect', 'none');
