@@ -16,7 +16,6 @@ export { filterTree } from './compose/filter-tree.ts';
 export { type EtcMerge, type EtcSides, mergeEtc } from './compose/merge-etc.ts';
 export { type ApplyDeltaOptions, applyDelta } from './delta/apply.ts';
 export {
-  type DeltaStats,
   type GenerateDeltaOptions,
   type GeneratedDelta,
   generateDelta,
@@ -41,6 +40,7 @@ export {
 export { type ApplyOfflineOptions, applyOfflineDelta } from './delta/offline.ts';
 export type { OperationLetter } from './delta/operations.ts';
 export type { PartStatistics } from './delta/part-statistics.ts';
+export type { DeltaStats } from './delta/plan.ts';
 export { type DeltaDescription, showDelta } from './delta/show.ts';
 export {
   deleteDelta,

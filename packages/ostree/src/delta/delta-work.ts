@@ -5,6 +5,7 @@ import { pool } from '../work/pool.ts';
 import type { ArrangedPart } from './arrange.ts';
 import type { EncodedObject, EncodeOptions, ObjectToEncode } from './encode-object.ts';
 import type { GenerateDeltaOptions } from './generate.ts';
+import type { Sketch } from './sketch.ts';
 import type { ObjectSource } from './source-content.ts';
 import type { DeltaPart } from './superblock.ts';
 
@@ -60,6 +61,21 @@ export class DeltaWork {
     return encoded;
   }
 
+  /** Sketches files, to find what is similar under another name. */
+  async sketch(objects: readonly { checksum: Checksum; size: number }[]): Promise<Sketch[]> {
+    const batches = inBatches(objects.map(({ checksum, size }) => ({ checksum, size, from: null })));
+    const results: Sketch[][] = [];
+    await this.#throttled(
+      batches.map((batch, index) => ({ batch, index, memory: Math.max(...batch.map(({ size }) => size)) })),
+      async ({ batch, index }) => {
+        const options = { source: this.#source, temporary: join(this.#scratch, `sketch-${index}`) };
+        const task = { kind: 'sketch-objects' as const, objects: batch.map(({ checksum }) => checksum), options };
+        results[index] = await pool.run(task, cost(batch));
+      },
+    );
+    return results.flat();
+  }
+
   /** Builds parts; each with the path of its file. */
   async build(parts: readonly ArrangedPart[]): Promise<(Omit<DeltaPart, 'inline'> & { path: string })[]> {
     const built: (Omit<DeltaPart, 'inline'> & { path: string })[] = [];
@@ -86,7 +102,7 @@ export class DeltaWork {
   async #throttled<T extends { memory: number }>(
     tasks: readonly T[],
     run: (task: T) => Promise<void>,
-    phase: 'compare' | 'compress',
+    phase?: 'compare' | 'compress',
   ): Promise<void> {
     const queue = tasks.toSorted((a, b) => b.memory - a.memory);
     const { signal, onProgress } = this.#options;
@@ -103,7 +119,7 @@ export class DeltaWork {
           const promise = run(task!).finally(() => {
             used -= task!.memory;
             running.delete(promise);
-            onProgress?.({ phase, done: ++done, total: tasks.length });
+            if (phase) onProgress?.({ phase, done: ++done, total: tasks.length });
           });
           running.add(promise);
         } else await Promise.race(running);

@@ -121,6 +121,22 @@ test('makes a small delta: sources by path, version and base name, and a fallbac
   assert.match(shown, /Endianness: little\n/);
 });
 
+test('finds the source of a file that has moved and changed its name by what is in it', async (t) => {
+  const base = scratchFolder(t);
+  const path = join(base, 'repo');
+  const folder = join(base, 'tree');
+  ostree(`--repo=${path}`, 'init', '--mode=archive');
+  write(folder, { 'opt/engine/main': noise(100_000, 3), 'opt/engine/other': noise(100_000, 4) });
+  const from = ostree(`--repo=${path}`, 'commit', '-b', 'main', folder);
+  rmSync(join(folder, 'opt'), { recursive: true });
+  const moved = Buffer.concat([noise(500, 9), noise(100_000, 3)]);
+  write(folder, { 'usr/libexec/motor': moved, 'usr/libexec/unlike': noise(50_000, 8) });
+  const to = ostree(`--repo=${path}`, 'commit', '-b', 'main', folder);
+  const { stats, size } = await generate({ path, from, to });
+  assert.equal(stats.modified, 1);
+  assert.ok(size < 53_000, `${size} bytes`);
+});
+
 test('makes the same parts each time', async (t) => {
   const sample = twoReleases(t);
   const digest = async (options: Partial<GenerateDeltaOptions>) => {

@@ -1,23 +1,18 @@
-import { closeSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { type Commit, decodeCommit, type Metadata } from '../formats/commit.ts';
-import { S_IFLNK, S_IFMT } from '../formats/mode.ts';
+import { decodeCommit, type Metadata } from '../formats/commit.ts';
 import { assertChecksum, type Checksum } from '../formats/object-name.ts';
 import { syncFolder } from '../fs/durable.ts';
 import { syncFilesystem } from '../fs/syscalls.ts';
 import { lockRepo } from '../repo/lock.ts';
-import { objectPath, readDetachedMetadata, readMetadata } from '../repo/objects.ts';
+import { readDetachedMetadata, readMetadata } from '../repo/objects.ts';
 import type { Repo } from '../repo/repo.ts';
-import { treeReader } from '../repo/tree-reader.ts';
 import type { Signer } from '../sign/signer.ts';
-import { type ArrangedPart, arrange, type FileToArrange } from './arrange.ts';
 import { DeltaWork } from './delta-work.ts';
 import { deltaFolder } from './names.ts';
-import { ObjectFacts } from './object-facts.ts';
-import { SourceFinder } from './sources.ts';
+import { type DeltaStats, planDelta } from './plan.ts';
 import { type DeltaFallback, type DeltaPart, encodeSignedSuperblock, encodeSuperblock } from './superblock.ts';
-import { newObjects, treeObjects } from './tree-objects.ts';
 
 /** Between which commits a delta is made, and how. Sizes are in bytes. */
 export interface GenerateDeltaOptions {
@@ -64,24 +59,6 @@ export interface GeneratedDelta {
 }
 
 /** What a delta was made of. */
-export interface DeltaStats {
-  newMetadata: number;
-  newFiles: number;
-  newSymlinks: number;
-  /** New files with a source. */
-  modified: number;
-  /** Files made by a patch, and by copying stretches of their source. */
-  patched: number;
-  copied: number;
-  /** Bytes that are copied. */
-  copiedBytes: number;
-  /** Bytes of all new objects as they are stored in this repository. */
-  looseBytes: number;
-}
-
-/** Decimal, as libostree counts megabytes here. */
-const MEGABYTE = 1_000_000;
-
 /**
  * Makes a static delta: what a client that has `from` needs to make `to`. The same commits and options give the same
  * parts, whatever the number of cores. The delta is there, whole, when the superblock is: it is written last.
@@ -178,97 +155,4 @@ async function publish(superblock: Buffer, parts: string[], { path, folder, scra
     }
   }
   await syncFolder(folder);
-}
-
-interface DeltaPlan {
-  parts: ArrangedPart[];
-  fallbacks: DeltaFallback[];
-  stats: DeltaStats;
-}
-
-/** Source and result of this size are compared in memory at most, whatever the options say. */
-const MAX_COMPARED_BYTES = 400 * MEGABYTE;
-
-async function planDelta(
-  repo: Repo,
-  from: Checksum | null,
-  { tree }: Commit,
-  options: GenerateDeltaOptions,
-  work: DeltaWork,
-): Promise<DeltaPlan> {
-  const reader = treeReader(repo);
-  const before = from === null ? null : decodeCommit(await readMetadata(repo, 'commit', from), `${from}.commit`);
-  const old = before ? treeObjects(reader, before.tree) : null;
-  const fresh = newObjects(old, treeObjects(reader, tree));
-  const facts = new ObjectFacts(repo);
-  const sources = old ? new SourceFinder(old, (checksum) => facts.regular(checksum)) : null;
-  const stats = emptyStats();
-  const metadata = (['dirmeta', 'dirtree'] as const).flatMap((type) =>
-    fresh[`${type}s`].map((checksum) => {
-      const { size } = statSync(objectPath(repo, type, checksum));
-      stats.looseBytes += size;
-      return { type, checksum, size };
-    }),
-  );
-  stats.newMetadata = metadata.length;
-  const symlinks: FileToArrange[] = [];
-  const regular: { checksum: Checksum; size: number; from: Checksum | null; paths: readonly string[] }[] = [];
-  for (const { checksum, paths } of fresh.files) {
-    const { header, size, stored } = facts.of(checksum);
-    stats.looseBytes += stored;
-    if ((header.mode & S_IFMT) === S_IFLNK) {
-      symlinks.push({ checksum, paths, header, size, encoding: { kind: 'whole', code: false }, estimate: 16 });
-      continue;
-    }
-    let source = sources?.find(paths, size) ?? null;
-    if (source !== null && facts.of(source).size + size > MAX_COMPARED_BYTES) source = null;
-    if (source !== null) stats.modified++;
-    regular.push({ checksum, size, from: source, paths });
-  }
-  stats.newFiles = regular.length;
-  stats.newSymlinks = symlinks.length;
-  const limit = options.minFallbackBytes ?? 4 * MEGABYTE;
-  const isLarge = (size: number) => limit > 0 && size > limit;
-  // What has no source and is large need not be read at all.
-  const compared = await work.encode(regular.filter(({ from, size }) => from !== null || !isLarge(size)));
-  const files: FileToArrange[] = [];
-  const fallbacks: DeltaFallback[] = [];
-  for (const { checksum, size, paths } of regular) {
-    const { header, stored } = facts.of(checksum);
-    const encoded = compared.get(checksum);
-    if (!encoded || (encoded.encoding.kind === 'whole' && isLarge(size))) {
-      const served = repo.mode === 'archive' ? stored : size;
-      fallbacks.push({ type: 'file', checksum, size: served, unpackedSize: size });
-      continue;
-    }
-    const { encoding, estimate } = encoded;
-    if (encoding.kind === 'patch') stats.patched++;
-    if (encoding.kind === 'copy') {
-      stats.copied++;
-      stats.copiedBytes += size - encoding.fresh.length;
-    }
-    files.push({ checksum, paths, header, size, encoding, estimate });
-  }
-  fallbacks.sort((a, b) => (a.checksum < b.checksum ? -1 : 1));
-  const parts = arrange(metadata, [...files, ...symlinks], options.maxPartBytes ?? DEFAULT_PART_BYTES);
-  return { parts, fallbacks, stats };
-}
-
-/**
- * A quarter of libostree's: compressing takes eleven times this on each core, and the percent or two that it costs is
- * had elsewhere. Below 8 MiB liblzma's hash table is half as large as above.
- */
-const DEFAULT_PART_BYTES = 8 * MEGABYTE;
-
-function emptyStats(): DeltaStats {
-  return {
-    newMetadata: 0,
-    newFiles: 0,
-    newSymlinks: 0,
-    modified: 0,
-    patched: 0,
-    copied: 0,
-    copiedBytes: 0,
-    looseBytes: 0,
-  };
 }

@@ -33,6 +33,11 @@ const MAX_CANDIDATES = 64;
 /** Names of what is compressed so that nothing in it is like what it was before. */
 const INCOMPARABLE = /\.(?:xz|bz2|zst|lzma|lz4|7z|zip|jpe?g|png|webp|woff2?|mp[34]|og[gv]|webm)$/;
 
+/** Whether files of these names can have anything in common with others. */
+export function isComparable(paths: readonly string[]): boolean {
+  return !paths.some((path) => INCOMPARABLE.test(path));
+}
+
 /**
  * Finds sources by name: the file at the same path, at the same path but for versions, of the same base name, and so
  * on. Among several, the one whose path has most in common, then the one nearest in size.
@@ -61,7 +66,7 @@ export class SourceFinder {
 
   /** The source of a new file, or null. */
   find(paths: readonly string[], size: number): Checksum | null {
-    if (size === 0 || paths.some((path) => INCOMPARABLE.test(path))) return null;
+    if (size === 0 || !isComparable(paths)) return null;
     for (const [index, key] of KEYS.entries()) {
       const candidates = new Set<Checksum>();
       for (const path of paths) for (const one of this.#tables[index]!.get(key(path)) ?? []) candidates.add(one);

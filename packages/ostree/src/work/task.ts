@@ -2,6 +2,7 @@ import type { AppliedPart, PartToApply } from '../delta/apply-part.ts';
 import type { BuiltPart, PartToBuild } from '../delta/build-part.ts';
 import type { EncodedObject, EncodeOptions, ObjectToEncode } from '../delta/encode-object.ts';
 import type { PartStatistics, PartToCount } from '../delta/part-statistics.ts';
+import type { Sketch, SketchOptions } from '../delta/sketch.ts';
 import type { FileHeader } from '../formats/file.ts';
 import type { Checksum } from '../formats/object-name.ts';
 import type { ObjectFormat } from '../repo/repo.ts';
@@ -35,6 +36,7 @@ export type Task =
   | ({ kind: 'count-delta-part' } & PartToCount)
   | { kind: 'encode-delta-objects'; objects: ObjectToEncode[]; options: EncodeOptions }
   | { kind: 'build-delta-part'; part: PartToBuild }
+  | { kind: 'sketch-objects'; objects: Checksum[]; options: SketchOptions }
   | { kind: 'verify-objects'; format: ObjectFormat; objects: ObjectToVerify[] }
   | { kind: 'unlink-objects'; paths: string[] };
 
@@ -51,6 +53,7 @@ export interface TaskResults {
   'count-delta-part': PartStatistics;
   'encode-delta-objects': EncodedObject[];
   'build-delta-part': BuiltPart;
+  'sketch-objects': Sketch[];
   'verify-objects': Damage[];
   'unlink-objects': boolean[];
 }
@@ -89,6 +92,8 @@ export async function runTask(task: Task): Promise<TaskResults[Task['kind']]> {
       return (await import('../delta/encode-object.ts')).encodeObjects(task.objects, task.options);
     case 'build-delta-part':
       return (await import('../delta/build-part.ts')).buildPart(task.part);
+    case 'sketch-objects':
+      return (await import('../delta/sketch.ts')).sketchObjects(task.objects, task.options);
     case 'unlink-objects':
       return unlinkObjects(task.paths);
     case 'verify-objects': {
