@@ -2,6 +2,8 @@ import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { OstreeError, systemCode } from '../errors.ts';
 import type { Checksum } from '../formats/object-name.ts';
+import { assertFreeSpace } from '../repo/free-space.ts';
+import { hasObject } from '../repo/objects.ts';
 import type { Repo } from '../repo/repo.ts';
 import { withTransaction } from '../repo/transaction.ts';
 import { applyDelta } from './apply.ts';
@@ -20,7 +22,8 @@ export interface ApplyOfflineOptions {
  * has them beside it.
  *
  * @returns the commit that is in the repository now; no ref is set
- * @throws OstreeError `not-found`, `corrupt`, `unsupported` when it leaves objects to be fetched over the network
+ * @throws OstreeError `not-found`, `corrupt`, `no-space`, `unsupported` when it leaves objects to be fetched over the
+ *   network
  */
 export async function applyOfflineDelta(
   repo: Repo,
@@ -42,6 +45,8 @@ export async function applyOfflineDelta(
       hint: 'Generate it with --min-fallback-size=0 (libostree: the same) so that it holds everything.',
     });
   }
+  // An archive takes less than this, nobody knows how much.
+  if (repo.mode !== 'archive') assertFreeSpace(repo, bytesToMake(repo, superblock));
   const part = async (index: number) => join(dirname(file), String(index));
   const { signal } = options;
   return withTransaction(
@@ -49,4 +54,13 @@ export async function applyOfflineDelta(
     (tx) => applyDelta(tx, superblock, part, signal ? { signal } : {}),
     signal ? { signal } : {},
   );
+}
+
+/** Content of the parts that would be worked on. */
+function bytesToMake(repo: Repo, { parts }: Superblock): number {
+  let bytes = 0;
+  for (const { objects, unpackedSize } of parts) {
+    if (!objects.every(({ type, checksum }) => hasObject(repo, type, checksum))) bytes += unpackedSize;
+  }
+  return bytes;
 }
