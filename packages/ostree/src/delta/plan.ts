@@ -14,6 +14,7 @@ import { isComparable, isUsableSource, SourceFinder } from './sources.ts';
 import type { DeltaFallback } from './superblock.ts';
 import { newObjects, type TreeObjects, treeObjects } from './tree-objects.ts';
 
+/** What a delta holds, and what it is made of. */
 export interface DeltaStats {
   newMetadata: number;
   newFiles: number;
