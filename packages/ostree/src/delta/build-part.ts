@@ -58,11 +58,7 @@ const [SPLICE, OPEN, WRITE, SET_SOURCE, UNSET_SOURCE, CLOSE, PATCH] = [...Buffer
 export async function buildPart(task: PartToBuild): Promise<BuiltPart> {
   const { payload, unpackedSize } = await buildPayload(task);
   const code = task.files.some(({ encoding }) => encoding.kind === 'whole' && encoding.code);
-  const patched = task.files.reduce(
-    (sum, { encoding }) => sum + (encoding.kind === 'patch' ? encoding.patch.length : 0),
-    0,
-  );
-  const body = compressPayload(payload, { code, patches: patched > payload.length / 2 });
+  const body = compressPayload(payload, { code });
   release(payload);
   const size = 1 + body.length;
   const file = [Buffer.from('x'), body];
