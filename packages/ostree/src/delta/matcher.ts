@@ -18,7 +18,7 @@ export interface Step {
 /** Bytes that must be the same for two places to be compared at all. */
 const SEED_BYTES = 12;
 /** Places with the same seed that are looked at. */
-const CHAIN = 24;
+const CHAIN = 16;
 /** A match of this length is not bettered. */
 const LONG = 1024;
 /** As long as this many bytes go on as expected nothing else is looked for. */
@@ -200,7 +200,9 @@ function makeStep(
 
 /** Places that are indexed, at most; of larger content only every second, third, … */
 const MAX_PLACES = 1 << 23;
-const MAX_BUCKETS = 1 << 21;
+const MAX_BUCKETS = 1 << 20;
+/** Of content up to this size every place is indexed. */
+const EVERY_PLACE_BYTES = 1 << 20;
 
 /** A buffer of a thread's own that is used again for each file, but not kept when it had to be large for one. */
 class Scratch {
@@ -250,9 +252,10 @@ class SeedIndex {
     this.#oldView = new DataView(old.buffer, old.byteOffset, old.byteLength);
     this.#contentView = new DataView(content.buffer, content.byteOffset, content.byteLength);
     const n = Math.max(0, old.length - SEED_BYTES + 1);
-    const step = Math.max(1, Math.ceil(n / MAX_PLACES));
+    const step = Math.max(n > EVERY_PLACE_BYTES ? 2 : 1, Math.ceil(n / MAX_PLACES));
     let bits = 8;
-    while (1 << bits < n / step && 1 << bits < MAX_BUCKETS) bits++;
+    // Few buckets stay in the processor's cache; a chain is longer for it, but is not followed far.
+    while (1 << bits < n / step / 4 && 1 << bits < MAX_BUCKETS) bits++;
     this.#step = step;
     this.#bits = bits;
     this.#heads = heads.take(1 << bits).fill(-1);
