@@ -92,12 +92,14 @@ async function published(): Promise<{ releases: Release[]; refs: string; heads: 
   return { releases: releases.map(({ number, state, commit }) => ({ number, state, commit })), refs, heads };
 }
 
+/** Waits until the version can be pulled and the server has written down that it can. */
 async function releaseOf(version: string): Promise<void> {
   const repo = `--repo=${join(server.data, 'repos/public')}`;
   for (let tries = 0; tries < 300; tries++) {
     try {
       const cat = ['cat', CHANNEL, '/usr/share/version'];
-      if (execFileSync('ostree', [repo, ...cat], { encoding: 'utf8', stdio: 'pipe' }) === version) return;
+      const pulled = execFileSync('ostree', [repo, ...cat], { encoding: 'utf8', stdio: 'pipe' });
+      if (pulled === version && (await published()).releases.every(({ state }) => state === 'published')) return;
     } catch {
       // not released yet
     }
