@@ -1,5 +1,6 @@
 import type { Repo } from '@treeline/ostree';
 import type { Logger } from 'pino';
+import type { AuditLog } from './access/audit.ts';
 import type { DataFolder } from './data-folder.ts';
 import type { Database } from './database/open.ts';
 import type { EventLog } from './events/log.ts';
@@ -11,6 +12,7 @@ export interface Core {
   settings: Settings;
   db: Database;
   events: EventLog;
+  audit: AuditLog;
   log: Logger;
   /** The private store. */
   store: Repo;

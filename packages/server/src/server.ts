@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
 import { createRepo } from '@treeline/ostree';
 import pino from 'pino';
+import { createAuditLog } from './access/audit.ts';
+import type { Caller } from './access/caller.ts';
 import { openTokens } from './access/tokens.ts';
 import { createApi } from './api/app.ts';
 import { commitRoutes } from './api/commits.ts';
@@ -14,7 +16,6 @@ import { eventRoutes } from './api/events.ts';
 import { executionRoutes } from './api/executions.ts';
 import { projectRoutes } from './api/projects.ts';
 import { releaseRoutes } from './api/releases.ts';
-import type { Caller } from './api/routing.ts';
 import { runnerRoutes } from './api/runner.ts';
 import { runRoutes } from './api/runs.ts';
 import { statusRoutes } from './api/status.ts';
@@ -74,6 +75,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
     db,
     folder,
     events: createEventLog(db),
+    audit: createAuditLog(db),
     log: pino({ level: settings.logLevel, base: null }, pino.destination(2)),
     store: await createRepo(folder.store, { mode: 'archive' }),
     session: randomBytes(8).toString('hex'),
@@ -90,11 +92,12 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
 
   let url = '';
   const runner = createRunnerProcess({ core, url: () => url, ended: (id, o) => leases.endSession(id, o) });
-  const identify = (token: string): Caller | null => {
+  const identify = (token: string, address: string | null): Caller | null => {
     const session = runner.sessionOf(token);
-    if (session !== null) return { role: 'runner', session };
-    const name = tokens.check(token);
-    return name === 'runner' ? { role: 'runner', session: null } : name && { role: 'admin' };
+    const name = session === null ? tokens.check(token) : 'runner';
+    if (name === null) return null;
+    const kind = name === 'runner' ? 'runner' : 'person';
+    return { name, kind, session, address, may: () => kind === 'person' };
   };
 
   const releases = { current: (repository: string, channel: string) => channelHead(db, repository, channel) };
@@ -130,7 +133,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   const repositories = publishedRepositories({
     dir: folder.repos,
     public: settings.publicRepositories,
-    allows: (header) => identify(header?.replace(/^Bearer /i, '') ?? '')?.role === 'admin',
+    allows: (header) => identify(header?.replace(/^Bearer /i, '') ?? '', null)?.may('read') === true,
   });
   const answer = getRequestListener(api.fetch);
   const server = createServer((req, res) => {

@@ -6,6 +6,21 @@ export interface SecretTable {
   created_at: number;
 }
 
+/** A change, and who made it: see `AuditEntry`. */
+export interface AuditTable {
+  /** Grows by one in commit order. */
+  id: number;
+  actor: string;
+  /** Remote address, if it came over a network. */
+  address: string | null;
+  action: string;
+  subject: string;
+  /** JSON object. */
+  data: string;
+  created_at: number;
+}
+
 export interface AccessTables {
   secrets: SecretTable;
+  audit: AuditTable;
 }

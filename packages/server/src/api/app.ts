@@ -1,17 +1,19 @@
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { HTTPException } from 'hono/http-exception';
 import type { Logger } from 'pino';
+import type { Caller } from '../access/caller.ts';
 import { ServerError } from '../errors.ts';
 import { VERSION } from '../version.ts';
-import { type ApiEnvironment, type Caller, createRoutes } from './routing.ts';
+import { type ApiEnvironment, createRoutes } from './routing.ts';
 import type { ErrorBody } from './schema.ts';
 
 export interface ApiDeps {
-  /** Who a bearer token belongs to; null = nobody. */
-  identify(token: string): Caller | null;
+  /** Who a bearer token belongs to; null = nobody. `address`: where the request comes from, if it has a socket. */
+  identify(token: string, address: string | null): Caller | null;
   log: Logger;
   /** Bytes. */
   bodyLimit: number;
@@ -66,7 +68,7 @@ export function createApi(deps: ApiDeps): OpenAPIHono<ApiEnvironment> {
 
 function authenticate(c: Context<ApiEnvironment>, deps: ApiDeps): Caller {
   const token = /^Bearer ([\x21-\x7e]{1,512})$/i.exec(c.req.header('authorization') ?? '')?.[1];
-  const caller = token === undefined ? null : deps.identify(token);
+  const caller = token === undefined ? null : deps.identify(token, addressOf(c));
   if (!caller) {
     c.header('www-authenticate', 'Bearer');
     throw new ServerError(
@@ -79,10 +81,16 @@ function authenticate(c: Context<ApiEnvironment>, deps: ApiDeps): Caller {
   }
   // Neither token does what the other is for: a runner's reaches many machines, the admin's should not.
   const runnerPath = c.req.path.startsWith(RUNNER);
-  if (runnerPath !== (caller.role === 'runner')) {
-    throw new ServerError('forbidden', `the ${caller.role} token does not allow ${c.req.method} ${c.req.path}`);
+  if (runnerPath !== (caller.kind === 'runner')) {
+    throw new ServerError('forbidden', `the ${caller.name} token does not allow ${c.req.method} ${c.req.path}`);
   }
   return caller;
+}
+
+/** Remote address of the connection; null where the app is called without one. */
+function addressOf(c: Context<ApiEnvironment>): string | null {
+  const incoming = (c.env as { incoming?: IncomingMessage } | undefined)?.incoming;
+  return incoming?.socket.remoteAddress ?? null;
 }
 
 function answerError(error: Error, c: Context<ApiEnvironment>, log: Logger) {

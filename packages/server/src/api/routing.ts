@@ -1,9 +1,7 @@
 import { OpenAPIHono, z } from '@hono/zod-openapi';
+import type { Caller } from '../access/caller.ts';
 import { ServerError } from '../errors.ts';
 import { ErrorBody } from './schema.ts';
-
-/** Who asks, as the authentication found out. */
-export type Caller = { role: 'admin' } | { role: 'runner'; session: string | null };
 
 export type ApiEnvironment = { Variables: { requestId: string; caller: Caller } };
 

@@ -36,7 +36,7 @@ export function runnerRoutes(leases: Leases): OpenAPIHono<ApiEnvironment> {
     const { runner, waitSeconds } = c.req.valid('json');
     const caller = c.get('caller');
     const found = await leases.lease(runner, {
-      session: caller.role === 'runner' ? caller.session : null,
+      session: caller.session,
       waitSeconds: Math.min(waitSeconds, MAX_WAIT_SECONDS),
       signal: c.req.raw.signal,
     });

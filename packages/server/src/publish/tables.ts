@@ -28,7 +28,15 @@ export interface ReleaseTable {
   published_at: number | null;
 }
 
+export interface RepositoryTable {
+  name: string;
+  /** JSON `RepositorySettings`; what it lacks has the default. */
+  settings: string;
+  created_at: number;
+}
+
 export interface PublishTables {
+  repositories: RepositoryTable;
   releases: ReleaseTable;
 }
 

@@ -1,6 +1,7 @@
 import type { TestContext } from 'node:test';
 import { createRepo } from '@treeline/ostree';
 import pino from 'pino';
+import { createAuditLog } from '../access/audit.ts';
 import type { Core } from '../core.ts';
 import { lockDataFolder } from '../data-folder.ts';
 import { openDatabase } from '../database/open.ts';
@@ -29,6 +30,7 @@ export async function createTestCore(
     db,
     folder,
     events: createEventLog(db),
+    audit: createAuditLog(db),
     log: pino({ level: 'silent' }),
     store: await createRepo(folder.store, { mode: 'archive' }),
     session: 'test-session',

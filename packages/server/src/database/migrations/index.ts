@@ -1,9 +1,13 @@
 import type { Migration } from 'kysely';
+import { access } from '../../access/migration.ts';
 import { devices } from '../../devices/migration.ts';
+import { repositories } from '../../publish/migration.ts';
 import { core } from './core.ts';
 
 /** All migrations, applied in the order of their names. A released one is never changed: add another. */
 export const migrations: Record<string, Migration> = {
   '0001-core': core,
   '0002-devices': devices,
+  '0003-access': access,
+  '0004-repositories': repositories,
 };
