@@ -18,9 +18,10 @@ import {
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { writeFolder } from '../commit/folder.ts';
-import type { Tree } from '../formats/object-name.ts';
+import { loosePath, type Tree } from '../formats/object-name.ts';
 import { createRepo, type Repo } from '../repo/repo.ts';
 import { withTransaction } from '../repo/transaction.ts';
+import { treeReader } from '../repo/tree-reader.ts';
 import { scratchFolder } from '../testing/scratch.ts';
 import { type CheckoutOptions, checkout } from './checkout.ts';
 
@@ -166,6 +167,31 @@ for (const mode of ['bare', 'bare-user', 'bare-user-only'] as const) {
     else await assert.rejects(wrong, { code: 'unsupported', message: /hardlink/ });
   });
 }
+
+test('what can be no link to an object of a bare-user repository is made all the same', async (t) => {
+  const base = scratchFolder(t);
+  const folder = join(base, 'tree');
+  mkdirSync(folder);
+  writeFileSync(join(folder, 'write-only'), 'x', { mode: 0o200 });
+  writeFileSync(join(folder, 'é'), 'x');
+  const repo = await createRepo(join(base, 'repo'), { mode: 'bare-user' });
+  const tree = await withTransaction(repo, (tx) => writeFolder(tx, folder));
+  await checkout(repo, tree, join(base, 'out'), { userMode: true });
+  const { mode, nlink } = lstatSync(join(base, 'out/write-only'));
+  // Its owner could not read it; the copy is readable.
+  assert.deepEqual([mode & 0o777, nlink], [0o600, 1]);
+  assert.equal(lstatSync(join(base, 'out/é')).nlink, 2);
+  // An object that is not there, or has lost its metadata, is named.
+  const object = join(
+    repo.path,
+    'objects',
+    loosePath([...treeReader(repo).dirTree(tree.contents).files.values()][1]!, 'file'),
+  );
+  execFileSync('setfattr', ['-x', 'user.ostreemeta', object]);
+  await assert.rejects(checkout(repo, tree, join(base, 'bad'), { userMode: true }), { code: 'corrupt' });
+  rmSync(object);
+  await assert.rejects(checkout(repo, tree, join(base, 'gone'), { userMode: true }), { code: 'not-found' });
+});
 
 test('a layer of a container image removes what its whiteouts name, and files replace folders', async (t) => {
   const base = scratchFolder(t);

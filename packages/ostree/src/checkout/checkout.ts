@@ -11,16 +11,18 @@ import {
   type Stats,
 } from 'node:fs';
 import { join, sep } from 'node:path';
-import { OstreeError } from '../errors.ts';
+import { OstreeError, systemCode } from '../errors.ts';
 import type { DirMeta } from '../formats/dirmeta.ts';
 import type { Checksum, Tree } from '../formats/object-name.ts';
 import { syncFilesystem, writeXattrs } from '../fs/syscalls.ts';
+import { timeSlices } from '../prune/time-slices.ts';
 import type { Repo } from '../repo/repo.ts';
 import { FILE_COST } from '../repo/transaction.ts';
 import { lookUp, type TreeReader } from '../repo/tree-reader.ts';
 import { type CheckoutTarget, fileToCheckOut } from '../work/checkout-file.ts';
 import { inTheWay } from '../work/place-file.ts';
 import { pool } from '../work/pool.ts';
+import { type ObjectLinker, objectLinker } from './object-linker.ts';
 import { chainReader, repoChain } from './repo-chain.ts';
 import { makeOverlayWhiteout, OPAQUE, OVERLAY_WHITEOUT, WHITEOUT } from './whiteouts.ts';
 
@@ -127,6 +129,8 @@ class CheckoutJob {
   readonly #options: CheckoutOptions & { to: string };
   readonly #stats: CheckoutStats = { files: 0, bytes: 0 };
   readonly #folders: { path: string; meta: DirMeta }[] = [];
+  readonly #linker: ObjectLinker | null;
+  readonly #pause: () => Promise<void> | undefined;
   readonly #running = new Set<Promise<void>>();
   #batch: string[] = [];
   #failure: Error | undefined;
@@ -136,6 +140,8 @@ class CheckoutJob {
     this.#repo = repo;
     this.#target = target;
     this.#options = options;
+    this.#linker = target.userMode && target.links !== 'never' ? objectLinker(repo) : null;
+    this.#pause = timeSlices(options.signal);
   }
 
   async singleFile(checksum: Checksum, subpath: string): Promise<void> {
@@ -162,12 +168,19 @@ class CheckoutJob {
         }
       }
     }
+    this.#linker?.enter(path);
     for (const [name, checksum] of files) {
       if (filter && !filter(below(relative, name))) continue;
       if (whiteouts && name.startsWith(WHITEOUT)) continue;
       if (overlayWhiteouts && name.startsWith(OVERLAY_WHITEOUT)) {
         makeOverlayWhiteout(this.#repo, this.#target, checksum, join(path, name.slice(OVERLAY_WHITEOUT.length)));
-      } else if (this.#file(checksum, `${path}/${name}`)) await this.#send();
+      } else if (this.#linker?.link(checksum, name)) this.#stats.files++;
+      else if (this.#file(checksum, `${path}/${name}`)) await this.#send();
+    }
+    const pause = this.#pause();
+    if (pause) {
+      this.#options.onProgress?.(this.#stats);
+      await pause;
     }
     for (const [name, child] of dirs) {
       const inner = below(relative, name);
@@ -178,6 +191,10 @@ class CheckoutJob {
   /** Makes a folder that can be written to; its own attributes come last, from the innermost folder out. */
   #makeFolder(path: string, isRoot: boolean, meta: DirMeta): void {
     const { union = 'none', to } = this.#options;
+    if (union === 'none' && !isRoot && madeFolder(path)) {
+      this.#folders.push({ path, meta });
+      return;
+    }
     let existing: Stats | undefined = lstatSync(path, { throwIfNoEntry: false });
     if (existing?.isSymbolicLink() && union !== 'none') existing = followed(path, isRoot ? null : to) ?? existing;
     if (existing && !existing.isDirectory() && this.#target.placement.replaceFolders) {
@@ -244,6 +261,17 @@ class CheckoutJob {
       lutimesSync(path, 0, 0);
     }
     return this.#stats;
+  }
+}
+
+/** Makes a folder where there is nothing; false where there is something. */
+function madeFolder(path: string): boolean {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+    return true;
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error;
+    return false;
   }
 }
 

@@ -2,6 +2,7 @@ import { OstreeError } from '../errors.ts';
 import { decode } from '../gvariant/decode.ts';
 import { encode } from '../gvariant/encode.ts';
 import { type Checksum, checksumFromBytes, checksumToBytes, compareNames, type Tree } from './object-name.ts';
+import { plainDirTree } from './plain-dirtree.ts';
 
 /** A folder's entries: the names of files with their content checksums, of folders with their trees. */
 export interface DirTree {
@@ -36,6 +37,10 @@ export function encodeDirTree(tree: DirTree): Buffer {
  * @param object how errors name these bytes
  */
 export function decodeDirTree(data: Uint8Array, object: string): DirTree {
+  return plainDirTree(data) ?? strictDirTree(data, object);
+}
+
+function strictDirTree(data: Uint8Array, object: string): DirTree {
   const [files, dirs] = decode(FORMAT, data, { object }) as [
     [string, Uint8Array][],
     [string, Uint8Array, Uint8Array][],

@@ -6,9 +6,10 @@ import { OstreeError } from '../errors.ts';
 import { encode } from '../gvariant/encode.ts';
 import { decodeCommit, encodeCommit } from './commit.ts';
 import { decodeDirMeta, encodeDirMeta } from './dirmeta.ts';
-import { decodeDirTree, encodeDirTree } from './dirtree.ts';
+import { badName, decodeDirTree, encodeDirTree } from './dirtree.ts';
 import { decodeFilezHeader, encodeFileHeader, encodeFilezHeader, type FileHeader } from './file.ts';
 import { compareNames } from './object-name.ts';
+import { plainDirTree } from './plain-dirtree.ts';
 import { decodeSummary, encodeSummary } from './summary.ts';
 
 const file = (mode: number, symlinkTarget = ''): FileHeader => ({ uid: 0, gid: 0, mode, symlinkTarget, xattrs: [] });
@@ -46,6 +47,31 @@ test('dirtrees that could write outside their folder, repeat or hide a name are 
   refuse([], ['b', 'a']);
   const short = encode('(a(say)a(sayay))', [[['a', Buffer.alloc(31)]], []]);
   assert.throws(() => decodeDirTree(short, 'x.dirtree'), /31 bytes/);
+});
+
+test('dirtrees of any size and with any names are read as they were written, plain ones in one go', () => {
+  const name = fc.oneof(
+    fc.stringMatching(/^[!-.0-~]{1,40}$/),
+    fc.stringMatching(/^[a-z]{200,300}$/),
+    fc.string({ unit: 'grapheme', minLength: 1, maxLength: 8 }),
+  );
+  const names = fc
+    .uniqueArray(name, { maxLength: 60 })
+    .map((all) => all.filter((one) => badName(one) === null && one.isWellFormed()));
+  const checksum = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => Buffer.from(bytes).toString('hex'));
+  fc.assert(
+    fc.property(names, checksum, fc.nat(60), (all, one, split) => {
+      const sorted = all.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+      const tree = {
+        files: new Map(sorted.slice(0, split).map((entry) => [entry, one])),
+        dirs: new Map(sorted.slice(split).map((entry) => [entry, { contents: one, meta: one }])),
+      };
+      const data = encodeDirTree(tree);
+      assert.deepEqual(decodeDirTree(data, 'x.dirtree'), tree);
+      const plain = sorted.every((entry) => !/[^\x01-\x7f]/.test(entry));
+      assert.deepEqual(plainDirTree(data), plain ? tree : null);
+    }),
+  );
 });
 
 test('names sort by their UTF-8 bytes, also beyond the basic plane', () => {
