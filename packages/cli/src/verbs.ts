@@ -51,6 +51,12 @@ export const verbs: Verb[] = [
     load: () => import('./verbs/releases.ts'),
   },
   {
+    name: 'repository',
+    usage: '[list|show|add|…]',
+    summary: 'the published repositories and how each is run',
+    load: () => import('./verbs/repository.ts'),
+  },
+  {
     name: 'show',
     usage: 'REV',
     summary: 'what a commit is and from what it was made',

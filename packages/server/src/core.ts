@@ -4,6 +4,7 @@ import type { AuditLog } from './access/audit.ts';
 import type { DataFolder } from './data-folder.ts';
 import type { Database } from './database/open.ts';
 import type { EventLog } from './events/log.ts';
+import type { RepositoryRegistry } from './publish/registry.ts';
 import type { Settings } from './settings.ts';
 import type { Wakeup } from './wakeup.ts';
 
@@ -17,6 +18,8 @@ export interface Core {
   /** The private store. */
   store: Repo;
   folder: DataFolder;
+  /** The published repositories. */
+  repositories: RepositoryRegistry;
   /** Names this life of the server process: leases of an older life are recognised by it. */
   session: string;
   /** Aborts when the server closes. */

@@ -13,6 +13,8 @@ export interface DataFolder {
   runner: string;
   logs: string;
   ca: string;
+  /** Secret keys that sign releases, GnuPG home folders, and programs that sign. */
+  keys: string;
   adminToken: string;
   runnerToken: string;
   serverFile: string;
@@ -37,6 +39,7 @@ export function lockDataFolder(path: string): LockedDataFolder {
     runner: join(path, 'runner'),
     logs: join(path, 'logs'),
     ca: join(path, 'ca'),
+    keys: join(path, 'keys'),
     adminToken: join(path, 'admin-token'),
     runnerToken: join(path, 'runner-token'),
     serverFile: join(path, 'server.json'),
@@ -45,6 +48,7 @@ export function lockDataFolder(path: string): LockedDataFolder {
     // Sources and logs may be confidential: the folder is the server's alone. What is published goes out by HTTP.
     mkdirSync(path, { recursive: true, mode: 0o700 });
     for (const part of [folder.repos, folder.sources, folder.logs]) mkdirSync(part, { recursive: true });
+    mkdirSync(folder.keys, { recursive: true, mode: 0o700 });
   } catch (error) {
     throw new ServerError('settings-invalid', `cannot make the data folder ${path}: ${messageOf(error)}`, {
       cause: error,

@@ -3,7 +3,6 @@ import { setMaxListeners } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
 import { createRepo } from '@treeline/ostree';
 import pino from 'pino';
@@ -16,6 +15,7 @@ import { eventRoutes } from './api/events.ts';
 import { executionRoutes } from './api/executions.ts';
 import { projectRoutes } from './api/projects.ts';
 import { releaseRoutes } from './api/releases.ts';
+import { repositoryRoutes } from './api/repositories.ts';
 import { runnerRoutes } from './api/runner.ts';
 import { runRoutes } from './api/runs.ts';
 import { statusRoutes } from './api/status.ts';
@@ -32,6 +32,7 @@ import { createLeases } from './executions/leases.ts';
 import { createLogFiles } from './executions/log-files.ts';
 import { createGateway, type Gateway } from './gateway/index.ts';
 import { runPublisher } from './publish/publisher.ts';
+import { openRepositories } from './publish/registry.ts';
 import { publishedRepositories } from './publish/repositories.ts';
 import { readProvenance } from './reading/commits.ts';
 import { channelHead } from './reading/releases.ts';
@@ -70,12 +71,15 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   const closing = new AbortController();
   // Every open stream and long poll listens to it.
   setMaxListeners(0, closing.signal);
+  const events = createEventLog(db);
+  const audit = createAuditLog(db);
   const core: Core = {
     settings,
     db,
     folder,
-    events: createEventLog(db),
-    audit: createAuditLog(db),
+    events,
+    audit,
+    repositories: await openRepositories({ db, events, audit, folder, publicNames: settings.publicRepositories }),
     log: pino({ level: settings.logLevel, base: null }, pino.destination(2)),
     store: await createRepo(folder.store, { mode: 'archive' }),
     session: randomBytes(8).toString('hex'),
@@ -84,7 +88,6 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
     runs: createWakeup(),
     publishing: createWakeup(),
   };
-  for (const name of settings.publicRepositories) await createRepo(join(folder.repos, name), { mode: 'archive' });
   const logs = createLogFiles(folder.logs);
   const leases = createLeases(core, logs);
   await leases.recover();
@@ -122,6 +125,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
       executionRoutes(core, logs),
       commitRoutes(core),
       releaseRoutes(core),
+      repositoryRoutes(core),
       eventRoutes(core),
       statusRoutes({ core, runner, startedAt: Date.now(), urls: () => ({ url, gatewayUrl: gateway.url }) }),
       runnerRoutes(leases),
@@ -132,7 +136,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   });
   const repositories = publishedRepositories({
     dir: folder.repos,
-    public: settings.publicRepositories,
+    accessOf: (name) => core.repositories.accessOf(name),
     allows: (header) => identify(header?.replace(/^Bearer /i, '') ?? '', null)?.may('read') === true,
   });
   const answer = getRequestListener(api.fetch);

@@ -50,7 +50,7 @@ const Schema = z.strictObject({
   unsandboxed: z.boolean(),
   /** Fingerprint that stands for the image "host" in cache keys. Default: hash of os-release and the dpkg status. */
   hostImage: z.string().min(1),
-  /** Published repositories that may be read without authentication; others need the admin token. */
+  /** Published repositories that are made at the start, if they are missing, for anybody to read. */
   publicRepositories: z.array(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/)),
   /** Largest request body, in bytes; log chunks of runners included. */
   bodyLimit: z.number().int().min(1024),

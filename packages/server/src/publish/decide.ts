@@ -95,6 +95,8 @@ export async function decideRelease(trx: Queryable, core: Core, wish: ReleaseWis
     message: refused ?? (superseded && current ? supersededBy(current) : null),
     created_at: Date.now(),
     published_at: null,
+    publication: number,
+    expects: null,
   };
   await trx.insertInto('releases').values(row).execute();
   const { id, repository, channel, commit } = row;

@@ -8,8 +8,8 @@ const PREFIX = '/repos/';
 export interface RepositoriesDeps {
   /** Folder of the published repositories. */
   dir: string;
-  /** Repositories that anybody may read. */
-  public: readonly string[];
+  /** Who may read a repository; null when there is none of this name. */
+  accessOf(name: string): 'public' | 'private' | null;
   /** Whether the value of an Authorization header lets its sender read the others. */
   allows(authorization: string | undefined): boolean;
 }
@@ -28,7 +28,8 @@ export function publishedRepositories(deps: RepositoriesDeps): (req: IncomingMes
     const match = /^\/repos\/([A-Za-z0-9][A-Za-z0-9._-]{0,62})(\/.*)$/.exec(path);
     // Whether a repository exists is not told to those who may not read it.
     const [, name = '', rest = ''] = match ?? [];
-    const readable = name !== '' && (deps.public.includes(name) || deps.allows(req.headers.authorization));
+    const access = deps.accessOf(name);
+    const readable = access === 'public' || (access === 'private' && deps.allows(req.headers.authorization));
     if (!readable || !existsSync(join(deps.dir, name, 'config'))) {
       res.writeHead(404, { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store' });
       res.end('There is no such repository.\n');

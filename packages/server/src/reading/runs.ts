@@ -6,6 +6,7 @@ import { ServerError } from '../errors.ts';
 import { whyItWaits } from '../executions/matching.ts';
 import { outputsOf, type StoredOutputs, specOf } from '../executions/spec.ts';
 import type { ExecutionRow } from '../executions/tables.ts';
+import type { ReleaseState } from '../publish/tables.ts';
 import { graphOf, loadManifest, sourceOf } from '../runs/manifest.ts';
 import type { RunJobRow, RunRow } from '../runs/tables.ts';
 import type { RevisionRow } from '../sources/tables.ts';
@@ -162,6 +163,15 @@ function publishSteps(manifest: readonly RevisionRow[]): readonly PublishStep[] 
   }
 }
 
+/** What became of a run's release; that its repository was removed later does not change what the run did. */
+const PUBLISH_STATES = {
+  publishing: 'publishing',
+  published: 'published',
+  withdrawn: 'published',
+  abandoned: 'superseded',
+  failed: 'failed',
+} as const satisfies Record<ReleaseState, RunPublish['state']>;
+
 async function publishViews(
   db: Queryable,
   o: { run: RunRow; manifest: readonly RevisionRow[]; jobs: readonly Job[] },
@@ -175,7 +185,7 @@ async function publishViews(
     const release = releases.find((r) => r.repository === repository && r.channel === channel);
     if (release) {
       const { id, commit, message } = release;
-      const state = release.state === 'abandoned' ? 'superseded' : release.state;
+      const state = PUBLISH_STATES[release.state];
       return { ...head, state, commit, releaseId: id, message };
     }
     const none = { commit: null, releaseId: null };

@@ -102,7 +102,7 @@ function publishesOf(releases: readonly ReleaseRow[]): Map<string, PublishProgre
   const progress = new Map<string, PublishProgress>();
   for (const release of releases) {
     const id = `${release.repository}:${release.channel}`;
-    if (release.state === 'published') progress.set(id, { state: 'published' });
+    if (release.state === 'published' || release.state === 'withdrawn') progress.set(id, { state: 'published' });
     else if (release.state === 'abandoned') progress.set(id, { state: 'superseded' });
     else if (release.state === 'failed') progress.set(id, { state: 'failed', message: release.message ?? 'failed' });
   }

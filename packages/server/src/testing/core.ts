@@ -6,6 +6,7 @@ import type { Core } from '../core.ts';
 import { lockDataFolder } from '../data-folder.ts';
 import { openDatabase } from '../database/open.ts';
 import { createEventLog } from '../events/log.ts';
+import { openRepositories } from '../publish/registry.ts';
 import { loadSettings, type SettingsFragment } from '../settings.ts';
 import { createWakeup } from '../wakeup.ts';
 import { scratch } from './scratch.ts';
@@ -25,12 +26,15 @@ export async function createTestCore(
     await db.destroy();
     folder.unlock();
   });
+  const events = createEventLog(db);
+  const audit = createAuditLog(db);
   return {
     settings,
     db,
     folder,
-    events: createEventLog(db),
-    audit: createAuditLog(db),
+    events,
+    audit,
+    repositories: await openRepositories({ db, events, audit, folder, publicNames: settings.publicRepositories }),
     log: pino({ level: 'silent' }),
     store: await createRepo(folder.store, { mode: 'archive' }),
     session: 'test-session',

@@ -22,7 +22,8 @@ export const Release = z
     channel: z.string(),
     commit: Checksum,
     previous: Checksum.nullable(),
-    state: z.enum(['publishing', 'published', 'abandoned', 'failed']),
+    /** `withdrawn`: it was published in a repository that was removed since. */
+    state: z.enum(['publishing', 'published', 'abandoned', 'failed', 'withdrawn']),
     artifact: z.string().nullable(),
     runId: z.string().nullable(),
     reason: z.string(),
