@@ -105,6 +105,7 @@ export { printValue } from './gvariant/print.ts';
 export type { Cookie } from './http/cookies.ts';
 export { deleteCommit } from './prune/delete-commit.ts';
 export { type PruneDeltasOptions, pruneDeltas } from './prune/deltas.ts';
+export { type RemoveLeftoversOptions, removeLeftovers } from './prune/leftovers.ts';
 export { type PruneOptions, type PruneReport, prune } from './prune/prune.ts';
 export type { RetentionOptions } from './prune/retention.ts';
 export { type ClosureOptions, hasClosure, type Missing } from './pull/closure.ts';
@@ -206,4 +207,15 @@ export {
   type Signer,
 } from './sign/signer.ts';
 export { autoUpdateSummary, type UpdateSummaryOptions, updateSummary } from './summary/update.ts';
+export type { Amount, DeltaAmount } from './usage/amount.ts';
+export { CountedFiles } from './usage/counted-files.ts';
+export {
+  type DiskUse,
+  type DiskUseOptions,
+  type DiskUseRoot,
+  diskUse,
+  type RootDiskUse,
+} from './usage/disk-use.ts';
+export type { OtherFiles } from './usage/object-table.ts';
+export type { Reached } from './usage/reach.ts';
 export type { StoredObject } from './work/store-file.ts';

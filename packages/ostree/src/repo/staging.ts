@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, renameSync, rmSync, statSync } from 'node:fs';
+import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
 import { access, constants, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OstreeError, systemCode } from '../errors.ts';
@@ -131,27 +131,38 @@ function syncPath(path: string): void {
   }
 }
 
-async function removeAbandoned(repo: Repo): Promise<void> {
+/**
+ * @internal Removes the staging folders of processes that are gone. Returns their names.
+ *
+ * @param settledMs what nobody holds a lock on, and nobody may be just making or removing, after this long; default an
+ *   hour
+ */
+export async function removeAbandoned(repo: Repo, settledMs = HOUR_MS): Promise<string[]> {
   const folder = join(repo.path, 'tmp');
-  const names = await readdir(folder).catch(() => []);
-  for (const name of names) {
-    const path = join(folder, name);
-    if (BEGUN.test(name)) await removeIfOld(path);
+  const removed: string[] = [];
+  const remove = async (name: string) => {
+    await rm(join(folder, name), { recursive: true, force: true });
+    removed.push(name);
+  };
+  for (const name of await readdir(folder).catch(() => [])) {
+    if (BEGUN.test(name) && isOlder(join(folder, name), settledMs)) await remove(name);
     if (!STAGING.test(name)) continue;
     let fd: number;
     try {
-      fd = openSync(join(path, HELD), 'r');
+      fd = openSync(join(folder, name, HELD), 'r');
     } catch (error) {
       // Somebody is just removing it; or was, when he was killed.
-      if (systemCode(error) === 'ENOENT') await removeIfOld(path);
+      if (systemCode(error) === 'ENOENT' && isOlder(join(folder, name), settledMs)) await remove(name);
       continue;
     }
-    if (tryHold(fd)) await rm(path, { recursive: true, force: true });
+    if (tryHold(fd)) await remove(name);
     closeSync(fd);
   }
+  return removed;
 }
 
-async function removeIfOld(path: string): Promise<void> {
-  const stats = statSync(path, { throwIfNoEntry: false });
-  if (stats && Date.now() - stats.mtimeMs > HOUR_MS) await rm(path, { recursive: true, force: true });
+/** @internal Whether there is something at a path that has not changed for as long. */
+export function isOlder(path: string, ms: number): boolean {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  return stats !== undefined && Date.now() - stats.mtimeMs >= ms;
 }
