@@ -32,19 +32,28 @@ export async function writeFileDurably(
   await mkdir(folder, { recursive: true });
   // The leading dot keeps the file out of ref listings that run meanwhile.
   const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString('hex')}`);
-  const handle = await open(temporary, 'wx', options.mode ?? 0o644);
   try {
-    try {
-      await handle.writeFile(data);
-      await handle.chmod(options.mode ?? 0o644); // whatever the umask
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    await writeFileSynced(temporary, data, options);
     await rename(temporary, path);
   } catch (error) {
     await unlink(temporary).catch(() => {});
     throw error;
   }
   await syncFolder(folder);
+}
+
+/** @internal Writes a new file whose content is on disk afterwards; its name only when its folder was flushed. */
+export async function writeFileSynced(
+  path: string,
+  data: string | Uint8Array,
+  options: DurableWriteOptions = {},
+): Promise<void> {
+  const handle = await open(path, 'wx', options.mode ?? 0o644);
+  try {
+    await handle.writeFile(data);
+    await handle.chmod(options.mode ?? 0o644); // whatever the umask
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 }

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { OstreeError } from '../errors.ts';
 import { assertChecksum, type Checksum } from '../formats/object-name.ts';
+import { SUMMARY_LOCK, takeTurn } from '../repo/lock.ts';
 import { readRemotes } from '../repo/remotes.ts';
 import { openRepo, type Repo } from '../repo/repo.ts';
 import { remoteVerification, type Verification, type VerificationOverrides } from '../sign/remote-verification.ts';
@@ -166,8 +167,10 @@ export async function pull(repo: Repo, options: PullOptions): Promise<PullStats>
       meter,
       signal,
     });
-    if (everything && options.mirror && files && !options.dryRun)
-      await publishSummary(repo, files.summary, files.signature);
+    if (everything && options.mirror && files && !options.dryRun) {
+      const turn = await takeTurn(repo, SUMMARY_LOCK, signal);
+      await publishSummary(repo, files.summary, files.signature).finally(turn);
+    }
     meter.tell(true);
     const { prediction, ...counts } = done;
     return {

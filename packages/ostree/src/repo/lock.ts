@@ -44,6 +44,9 @@ export async function lockRepo(repo: Repo, kind: 'shared' | 'exclusive', signal?
   return () => closeSync(fd); // an open-file-description lock goes with its file
 }
 
+/** Whoever replaces the summary takes this turn. */
+export const SUMMARY_LOCK = 'treeline-summary.lock';
+
 /**
  * Waits until nobody else holds this file of the repository locked: for what programs of this library must do one
  * after the other. It keeps libostree from nothing.

@@ -70,6 +70,22 @@ test('objects may be kept for ever, everything else is asked for again', async (
   assert.equal((await ask('/config')).status, 200);
 });
 
+test('what not everybody may read is for no cache that several people share', async (t) => {
+  const { repo, object } = await served(t);
+  const server = await serveRepository(repo.path, { private: true });
+  t.after(() => server.close());
+  for (const [path, control] of [
+    [object, 'private, max-age=31536000, immutable'],
+    ['/refs/heads/robot/edge', 'private, no-cache'],
+    ['/config', 'private, no-cache'],
+    ['/refs/heads/none', 'no-store'],
+  ] as const) {
+    const answer = await fetch(`${server.url}${path}`);
+    assert.equal(answer.headers.get('cache-control'), control, path);
+    await answer.arrayBuffer();
+  }
+});
+
 test('a client that has the version already is told so', async (t) => {
   const { repo, ask, object } = await served(t);
   for (const path of [object, '/refs/heads/robot/edge']) {

@@ -24,6 +24,8 @@ export interface GpgKeyring {
 /** Together; what is signed a hundred times is signed by somebody who wants to keep us busy. */
 const MAX_SIGNATURES = 256;
 const MAX_SIGNATURE_BYTES = 1024 * 1024;
+/** So often gpg is started again behind a bad signature. */
+const MAX_ROUNDS = 8;
 
 /**
  * A keyring of what files hold.
@@ -56,17 +58,23 @@ async function verifyPackets(
   { data, packets, signal }: { data: Uint8Array; packets: readonly SignaturePacket[]; signal: AbortSignal | undefined },
 ): Promise<GpgSignature[]> {
   return withGpgHome(ring, async (home) => {
-    const file = join(home, 'signatures');
-    await writeFile(file, Buffer.concat(packets.map(({ bytes }) => bytes)));
-    const result = await runIsolatedGpg(home, ['--verify', '--', file, '-'], {
-      input: data,
-      ...(signal && { signal }),
-    });
-    const found = parseVerifyStatus(result.status, keys);
-    if (result.code === null) throw gpgError('GPG: Unable to complete signature verification', result);
-    // One verdict too many, and we would not know what it is about.
-    if (found.length > packets.length) throw new OstreeError('signature', 'GPG: more verdicts than signatures');
-    return found;
+    const all: GpgSignature[] = [];
+    // gpg stops at the first bad signature, and says nothing of those behind it.
+    for (let round = 0; round < MAX_ROUNDS && all.length < packets.length; round++) {
+      const file = join(home, `signatures-${round}`);
+      await writeFile(file, Buffer.concat(packets.slice(all.length).map(({ bytes }) => bytes)));
+      const result = await runIsolatedGpg(home, ['--verify', '--', file, '-'], {
+        input: data,
+        ...(signal && { signal }),
+      });
+      const found = parseVerifyStatus(result.status, keys);
+      if (result.code === null) throw gpgError('GPG: Unable to complete signature verification', result);
+      all.push(...found);
+      // One verdict too many, and we would not know what it is about.
+      if (all.length > packets.length) throw new OstreeError('signature', 'GPG: more verdicts than signatures');
+      if (found.length === 0) break;
+    }
+    return all;
   });
 }
 

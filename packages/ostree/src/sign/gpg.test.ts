@@ -88,6 +88,21 @@ test('what libostree signed is good here, by several keys of which one is known'
   });
 });
 
+test('a good signature counts behind a bad one, at which gpg stops', async (t) => {
+  const home = gpgHome(t);
+  const signer = gpgSigner({ keyId: home.newKey('Ann <ann@example.com>'), homedir: home.path });
+  const ring = gpgKeyring([home.gpg('--export')]);
+  const [old, data] = [Buffer.from('old'), Buffer.from('new')];
+  const [bad, good] = [await signer.sign(old), await signer.sign(data)];
+  const valid = async (...signatures: Uint8Array[]) =>
+    (await ring.verify(data, signatures)).map((signature) => signature.valid);
+  assert.deepEqual(await valid(bad, good), [false, true]);
+  assert.deepEqual(await valid(good, bad), [true, false]);
+  assert.deepEqual(await valid(bad, bad, good), [false, false, true]);
+  // Not for ever: each costs a process.
+  assert.ok(!(await valid(...Array.from({ length: 20 }, () => bad), good)).includes(true));
+});
+
 test('an expired and a revoked key sign nothing', async (t) => {
   const home = gpgHome(t);
   const long = ['--faked-system-time', '20200101T120000!'];

@@ -5,7 +5,7 @@ import type { Metadata } from '../formats/commit.ts';
 import type { Checksum } from '../formats/object-name.ts';
 import { writeFileDurably } from '../fs/durable.ts';
 import { encode } from '../gvariant/encode.ts';
-import { takeTurn } from '../repo/lock.ts';
+import { SUMMARY_LOCK, takeTurn } from '../repo/lock.ts';
 import { objectPath, readDetachedMetadata, readMetadata } from '../repo/objects.ts';
 import type { Repo } from '../repo/repo.ts';
 import { signaturePackets } from './openpgp.ts';
@@ -125,7 +125,7 @@ export async function deleteSignatures(
  * @throws OstreeError `not-found` without a summary, `signature` when a signer cannot
  */
 export async function signSummary(repo: Repo, signers: readonly Signer[], options: SignOptions = {}): Promise<void> {
-  const done = await takeTurn(repo, 'treeline-summary.lock', options.signal);
+  const done = await takeTurn(repo, SUMMARY_LOCK, options.signal);
   try {
     const summary = await readIfThere(join(repo.path, 'summary'));
     if (!summary) {

@@ -5,7 +5,7 @@ import { type Checksum, compareNames } from '../formats/object-name.ts';
 import { decodeSummaryEntry, encodeSummaryEntry, joinSummary } from '../formats/summary.ts';
 import { encode, type Value, type Variant } from '../gvariant/encode.ts';
 import { listCollectionRefs, ownCollection } from '../repo/collection-refs.ts';
-import { lockRepo, takeTurn } from '../repo/lock.ts';
+import { lockRepo, SUMMARY_LOCK, takeTurn } from '../repo/lock.ts';
 import { hasObject, objectPath, readMetadata } from '../repo/objects.ts';
 import { listRefs } from '../repo/refs.ts';
 import type { Repo } from '../repo/repo.ts';
@@ -14,10 +14,10 @@ import { addSignatures, signCommit } from '../sign/sign.ts';
 import type { Signer } from '../sign/signer.ts';
 import { type KnownSummary, readKnownSummary } from './known.ts';
 import { writeMetadataCommit } from './metadata-commit.ts';
-import { publishSummary } from './publish.ts';
+import { type PublishSummaryOptions, publishSummary } from './publish.ts';
 
-/** What a summary says beside the refs, and who signs it. */
-export interface UpdateSummaryOptions {
+/** What a summary says beside the refs, who signs it, and how it takes the place of the one before. */
+export interface UpdateSummaryOptions extends PublishSummaryOptions {
   /** Further metadata; keys of one's own should have a prefix. What the repository says itself wins. */
   metadata?: Metadata;
   /** Milliseconds since 1970; default now. */
@@ -29,7 +29,6 @@ export interface UpdateSummaryOptions {
    * summary -u` makes it. Default true.
    */
   metadataCommit?: boolean;
-  signal?: AbortSignal;
 }
 
 /**
@@ -38,8 +37,9 @@ export interface UpdateSummaryOptions {
  * changed are not hashed again: see KnownSummary for why that cannot go wrong. The refs are read at one moment or
  * another; who changes one meanwhile updates the summary afterwards, and updates wait for one another.
  *
- * Delta indexes are written before the summary, which is replaced as a whole, together with its signatures. Without
- * signers a signature of the one before is removed, since it would not fit any more.
+ * Delta indexes are written before the summary, which is replaced as a whole, together with its signatures: see
+ * publishSummary, also for what a grace is good for. Without signers a signature of the one before is removed, since it
+ * would not fit any more.
  *
  * @throws OstreeError `not-found` when a ref names a commit that is not there, `corrupt` when one or a ref is damaged,
  *   `signature` when a signer cannot sign (then nothing has changed but delta indexes)
@@ -48,13 +48,13 @@ export async function updateSummary(repo: Repo, options: UpdateSummaryOptions = 
   const { signal, signers = [], metadata = [], now = Date.now() } = options;
   const collection = ownCollection(repo);
   // Two updates at once could put the older list in place last.
-  const turn = await takeTurn(repo, 'treeline-summary.lock', signal);
+  const turn = await takeTurn(repo, SUMMARY_LOCK, signal);
   try {
     if (collection !== null && options.metadataCommit !== false) {
       const commit = await writeMetadataCommit(repo, collection, metadata, { signal, now });
       if (signers.length > 0) await signCommit(repo, commit, signers, signal ? { signal } : {});
     }
-    const unlock = await lockRepo(repo, 'shared', signal); // what is listed is not pruned meanwhile
+    let unlock = await lockRepo(repo, 'shared', signal); // what is listed is not pruned meanwhile
     try {
       const known = readKnownSummary(repo);
       const { refs, others } = await listEntries(repo, known, collection);
@@ -68,7 +68,17 @@ export async function updateSummary(repo: Repo, options: UpdateSummaryOptions = 
           ? encode('a{sv}', await addSignatures(summary, [], signers, signal ? { signal } : {}))
           : null;
       signal?.throwIfAborted();
-      await publishSummary(repo, summary, signatures);
+      const onVisible = () => {
+        unlock();
+        unlock = () => {};
+        options.onVisible?.();
+      };
+      const { grace } = options;
+      await publishSummary(repo, summary, signatures, {
+        ...(grace !== undefined && { grace }),
+        ...(signal && { signal }),
+        onVisible,
+      });
       await known.save(summary);
     } finally {
       unlock();

@@ -1,0 +1,85 @@
+import { randomBytes } from 'node:crypto';
+import { copyFileSync, linkSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemCode } from '../errors.ts';
+import { writeFileSynced } from '../fs/durable.ts';
+
+/** The files of a summary, in the order in which clients ask for them. */
+const FILES = ['summary.sig', 'summary'] as const;
+type PairFile = (typeof FILES)[number];
+
+const FOLDER = /^\.summary-[0-9a-f]{12}$/;
+
+/** What a summary or its signature leads to, as a symlink, while the two are being switched. */
+export const SWITCHING_LINK = /^\.summary-[0-9a-f]{12}\/now\/summary(?:\.sig)?$/;
+
+/** Called before each step; for tests, which end the process there. */
+export type SwitchStep = (name: string) => void;
+
+/**
+ * Replaces a summary and its signatures at one moment, although they are two files: for the time of some ten system
+ * calls both are symlinks through a third, `.summary-X/now`, which leads to a folder with the old two first and to one
+ * with the new two then. Killed at any step, the process leaves two files that fit, at worst as symlinks; whoever comes
+ * next makes files of them again and tidies up. One at a time, please.
+ *
+ * @param root of the repository
+ * @param next the new content; null for no signatures. It is on disk before any of it can be seen
+ */
+export async function switchPair(
+  root: string,
+  next: Readonly<Record<PairFile, Uint8Array | null>>,
+  step: SwitchStep = () => {},
+): Promise<void> {
+  const name = `.summary-${randomBytes(6).toString('hex')}`;
+  const folder = join(root, name);
+  for (const version of ['0', '1']) mkdirSync(join(folder, version), { recursive: true });
+  // At the same time: the two then share what a journal needs for a flush.
+  const writing = FILES.map(async (file) => {
+    if (next[file]) await writeFileSynced(join(folder, '1', file), next[file]);
+  });
+  await Promise.allSettled(writing);
+  try {
+    await Promise.all(writing);
+  } catch (error) {
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  }
+  step('begin');
+  for (const file of FILES) keep(join(root, file), join(folder, '0', file));
+  symlinkSync('0', join(folder, 'now'));
+  for (const file of FILES) {
+    step(`link ${file}`);
+    replaceBySymlink(`${name}/now/${file}`, join(folder, file), join(root, file));
+  }
+  step('switch');
+  replaceBySymlink('1', join(folder, 'next'), join(folder, 'now'));
+  for (const file of FILES) {
+    step(`settle ${file}`);
+    if (next[file] === null) rmSync(join(root, file), { force: true });
+    else renameSync(join(folder, '1', file), join(root, file));
+  }
+  step('tidy');
+  for (const entry of readdirSync(root)) {
+    if (FOLDER.test(entry)) rmSync(join(root, entry), { recursive: true, force: true });
+  }
+}
+
+/** Gives a file a second name, if it is there. */
+function keep(file: string, second: string): void {
+  try {
+    const real = realpathSync(file); // what a switch that was cut off has left is a symlink
+    try {
+      linkSync(real, second);
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') throw error;
+      copyFileSync(real, second); // a file system without hard links
+    }
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error;
+  }
+}
+
+function replaceBySymlink(target: string, temporary: string, path: string): void {
+  symlinkSync(target, temporary);
+  renameSync(temporary, path);
+}
