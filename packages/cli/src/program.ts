@@ -79,7 +79,7 @@ function usageError(complaint: CommanderError, called: string | undefined): CliE
     .replace(/^error: /, '')
     .trimEnd()
     .split('\n');
-  const known = verbs.some((verb) => verb.name === called);
+  const known = verbs.some((verb) => isCalled(verb, called));
   return new CliError('usage', `${message.charAt(0).toUpperCase()}${message.slice(1).replace(/\.?$/, '.')}`, {
     cause: complaint,
     hint: [...suggestion, `See: treeline ${known ? `${called} ` : ''}--help`].join('\n').replace(/^\((.*)\)$/m, '$1'),
@@ -95,13 +95,18 @@ async function declareVerbs(program: Command, session: Session, called: string |
   for (const verb of verbs) {
     const command = program.command(verb.name, { hidden: verb.hidden === true }).summary(verb.summary);
     command.description(sentence(verb));
-    if (verb.name === called) {
+    if (verb.alias) command.alias(verb.alias);
+    if (isCalled(verb, called)) {
       command.addHelpText('afterAll', '\nAlso: --server, --token, --data, --json (treeline --help)');
       (await verb.load()).declare(command, session);
     } else command.usage(verb.usage);
   }
   // Listed here for the help only: main.ts takes `repo` before this module is loaded.
   program.command('repo').summary("work on an OSTree repository with ostree's own verbs").usage('VERB …');
+}
+
+function isCalled(verb: Verb, word: string | undefined): boolean {
+  return word !== undefined && (verb.name === word || verb.alias === word);
 }
 
 function sentence(verb: Verb): string {

@@ -4,6 +4,8 @@ import type { Session } from './session.ts';
 /** A verb: how it shows in `treeline --help`, and the module that declares its options and does it. */
 export type Verb = {
   name: string;
+  /** Another name of it. */
+  alias?: string;
   /** How its arguments show in the list of verbs. */
   usage: string;
   summary: string;
@@ -71,8 +73,9 @@ export const verbs: Verb[] = [
   },
   {
     name: 'devices',
-    usage: '[list|show|…]',
-    summary: 'which board runs what, and why',
+    alias: 'device',
+    usage: '[list|show|point|…]',
+    summary: 'which board runs what, and why; point one at a commit of yours',
     load: () => import('./verbs/devices.ts'),
   },
   {

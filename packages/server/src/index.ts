@@ -6,9 +6,11 @@ export {
   DeviceEvent,
   DeviceList,
   DevicePatch,
+  DevicePointer,
   DeviceState,
   EnrolmentToken,
   EnrolmentTokenRequest,
+  PointRequest,
 } from './devices/schema.ts';
 export { ServerError, type ServerErrorCode } from './errors.ts';
 export { type RunningServer, startServer } from './server.ts';

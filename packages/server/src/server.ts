@@ -24,7 +24,7 @@ import type { Core } from './core.ts';
 import { lockDataFolder, writeServerFile } from './data-folder.ts';
 import { lockDatabase } from './database/lock.ts';
 import { openDatabase } from './database/open.ts';
-import { createRegistry, deviceRoutes } from './devices/index.ts';
+import { createPointers, createRegistry, deviceRoutes, pointerRoutes } from './devices/index.ts';
 import { messageOf, ServerError } from './errors.ts';
 import { createEventLog } from './events/log.ts';
 import { runComposer } from './executions/compose.ts';
@@ -105,10 +105,12 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
 
   const releases = { current: (repository: string, channel: string) => channelHead(db, repository, channel) };
   const registry = createRegistry({ db, events: core.events, releases });
+  const pointers = createPointers(core);
   const authority = await openAuthority({ dir: folder.ca, names: settings.gatewayNames });
   const gateway: Gateway = await createGateway({
     authority,
     registry,
+    pointers,
     log: core.log,
     reposDir: folder.repos,
     settings,
@@ -129,9 +131,15 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
       eventRoutes(core),
       statusRoutes({ core, runner, startedAt: Date.now(), urls: () => ({ url, gatewayUrl: gateway.url }) }),
       runnerRoutes(leases),
+      pointerRoutes(pointers),
     ],
     plainRoutes: [
-      deviceRoutes({ registry, provenance: (commit) => readProvenance(core, commit), gateway: () => gateway }),
+      deviceRoutes({
+        registry,
+        pointers,
+        provenance: (commit) => readProvenance(core, commit),
+        gateway: () => gateway,
+      }),
     ],
   });
   const repositories = publishedRepositories({

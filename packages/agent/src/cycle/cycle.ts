@@ -1,7 +1,7 @@
 import { OstreeError } from '@treeline/ostree';
 import type { BoardStatus, Checkpoint, Deployer, PullProgress } from '../deploy/deployer.ts';
 import { AgentError, messageOf, systemCode } from '../errors.ts';
-import type { GatewayClient } from '../gateway/client.ts';
+import type { GatewayClient, Offer } from '../gateway/client.ts';
 import { type CheckResult, runChecks } from '../health/checks.ts';
 import { type Event, isResting, type Machine, type State, transition } from '../machine/index.ts';
 import type { StateFile, Transfer } from '../state/schema.ts';
@@ -88,7 +88,9 @@ export function createCycler(deps: CycleDeps): Cycler {
     const before = store.current.machine;
     const after = transition(before, event, now());
     const transfer = change.transfer ?? store.current.transfer;
-    const reports = after === before ? [] : reportsOf(before, after, { device: deps.device, at: now(), transfer });
+    const pointed = change.pointed === undefined ? store.current.pointed : change.pointed;
+    const about = { device: deps.device, at: now(), transfer, pointed };
+    const reports = after === before ? [] : reportsOf(before, after, about);
     await checkpoint(`record: ${after.state.kind}`);
     await store.save({ machine: after, outbox: enqueue(store.current.outbox, reports), ...change });
     await checkpoint(`recorded: ${after.state.kind}`);
@@ -102,7 +104,7 @@ export function createCycler(deps: CycleDeps): Cycler {
     if (bootId === knownBoot) return;
     await apply({ kind: 'started', board: { bootId, booted, next, deployed, exhausted } });
     if (knownBoot === null && !isToldBad(store.current.machine)) {
-      const report = stateReport(store.current.machine.state);
+      const report = stateReport(store.current.machine.state, store.current.pointed);
       if (report !== null) await store.save({ outbox: enqueue(store.current.outbox, [report]) });
     }
     knownBoot = bootId;
@@ -128,13 +130,14 @@ export function createCycler(deps: CycleDeps): Cycler {
     const machine = transition(before, { kind: 'judged', bad: badReleases }, now());
     if (machine === before) return;
     // Repeating `failed` or `rolled-back` would make the release bad on the server anew.
-    const report = machine.state.kind === 'idle' && before.state.kind !== 'idle' ? stateReport(machine.state) : null;
+    const report =
+      machine.state.kind === 'idle' && before.state.kind !== 'idle' ? stateReport(machine.state, null) : null;
     await store.save({ machine, outbox: enqueue(store.current.outbox, report === null ? [] : [report]) });
     if (report !== null) tell({ kind: 'state', state: machine.state });
   };
 
   /** What to run. An operator may have let the board follow another channel since it last asked. */
-  const offered = async (): Promise<string | null> => {
+  const offered = async (): Promise<Offer | null> => {
     const asked = deps.channel();
     try {
       return await client.offered(asked, signal);
@@ -152,7 +155,8 @@ export function createCycler(deps: CycleDeps): Cycler {
     const { booted } = await look();
     try {
       await askForgiveness();
-      const release = await offered();
+      const offer = await offered();
+      const release = offer?.commit ?? null;
       const bad = store.current.machine.bad.find((entry) => entry.release === release);
       if (bad !== undefined && release !== booted) {
         tell({ kind: 'warning', message: `release ${bad.release} is offered, but was bad on this board: ${bad.why}` });
@@ -166,10 +170,11 @@ export function createCycler(deps: CycleDeps): Cycler {
       const contact = { checkedAt: now(), lastError: null };
       if (next.state.kind === 'downloading') {
         await store.save({ machine, ...contact });
-        await apply(event);
+        const { at = null } = offer ?? {};
+        await apply(event, { pointed: at === null ? null : { release: next.state.release, ...at } });
       } else if (next.state !== store.current.machine.state) {
         // What blocked the update is no longer wanted.
-        const report = stateReport(next.state);
+        const report = stateReport(next.state, store.current.pointed);
         const outbox = enqueue(store.current.outbox, report === null ? [] : [report]);
         await store.save({ machine: next, outbox, ...contact });
         tell({ kind: 'state', state: next.state });
@@ -188,17 +193,20 @@ export function createCycler(deps: CycleDeps): Cycler {
 
   const download = async (release: string): Promise<Transfer | null> => {
     const started = now();
+    const { pointed } = store.current;
+    const at = pointed?.release === release ? pointed : null;
     try {
       await checkpoint('pull');
       const report = await deployer.pull(release, {
         channel: deps.channel(),
+        at,
         signal,
         onProgress: (progress) => tell({ kind: 'download', release, progress }),
       });
       const transfer: Transfer = { release, ...report, milliseconds: now() - started };
       tell({ kind: 'transfer', transfer });
       await checkpoint('stage');
-      await deployer.stage(release, signal);
+      await deployer.stage(release, { at, signal });
       await apply({ kind: 'deployed' }, { transfer });
       return transfer;
     } catch (error) {

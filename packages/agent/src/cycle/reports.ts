@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Machine, State } from '../machine/index.ts';
-import type { Report, Transfer } from '../state/schema.ts';
+import type { Pointed, Report, Transfer } from '../state/schema.ts';
 
 /** aktualizr's event types; see `POST /events` of the gateway. */
 type EventType =
@@ -21,21 +21,27 @@ interface Happening {
 export function reportsOf(
   before: Machine,
   after: Machine,
-  o: { device: string; at: number; transfer: Transfer | null },
+  o: { device: string; at: number; transfer: Transfer | null; pointed: Pointed | null },
 ): Report[] {
-  const reports: Report[] = happenings(before.state, after.state, o.transfer).map((happening) =>
-    eventReport(happening, o),
-  );
-  const state = stateReport(after.state);
+  const reports: Report[] = happenings(before.state, after.state, o).map((happening) => eventReport(happening, o));
+  const state = stateReport(after.state, o.pointed);
   if (state !== null) reports.push(state);
   return reports;
 }
 
 /** The state as the gateway takes it; null for `checking`, which its request for the ref already says. */
-export function stateReport(state: State): Report | null {
+export function stateReport(state: State, pointed: Pointed | null): Report | null {
   if (state.kind === 'checking') return null;
   const lasting = state.kind === 'failed' || state.kind === 'rolled-back';
-  return { id: randomUUID(), method: 'PUT', path: '/device/state', passing: !lasting, body: stateBody(state) };
+  const body = stateBody(state);
+  const fetchedFrom = pointed !== null && body.release === pointed.release ? { fetchedFrom: pointed.url } : {};
+  return {
+    id: randomUUID(),
+    method: 'PUT',
+    path: '/device/state',
+    passing: !lasting,
+    body: { ...body, ...fetchedFrom },
+  };
 }
 
 function stateBody(state: State): Record<string, unknown> {
@@ -61,11 +67,17 @@ function stateBody(state: State): Record<string, unknown> {
   }
 }
 
-function happenings(before: State, after: State, transfer: Transfer | null): Happening[] {
+function happenings(
+  before: State,
+  after: State,
+  { transfer, pointed }: { transfer: Transfer | null; pointed: Pointed | null },
+): Happening[] {
   if (after.kind === before.kind) return [];
   switch (after.kind) {
-    case 'downloading':
-      return [{ type: 'EcuDownloadStarted', release: after.release }];
+    case 'downloading': {
+      const details = pointed?.release === after.release ? { details: `from ${pointed.url}` } : {};
+      return [{ type: 'EcuDownloadStarted', release: after.release, ...details }];
+    }
     case 'staged': {
       const fetched = transfer?.release === after.release ? `${transfer.objects} objects, ${transfer.bytes} bytes` : '';
       return [{ type: 'EcuDownloadCompleted', release: after.release, success: true, details: fetched }];

@@ -1,7 +1,7 @@
 import { boardPaths, type Identity, requireIdentity } from '../board/identity.ts';
 import type { Deployment } from '../deploy/deployer.ts';
 import type { BadRelease, State } from '../machine/index.ts';
-import type { Transfer } from '../state/schema.ts';
+import type { Pointed, Transfer } from '../state/schema.ts';
 import { EMPTY, readState } from '../state/store.ts';
 import { createDeployer } from './agent.ts';
 
@@ -19,6 +19,8 @@ export interface AgentStatus {
   lastError: string | null;
   /** What the last update cost. */
   transfer: Transfer | null;
+  /** Where the release that was fetched last came from, if it is a developer's. */
+  pointed: Pointed | null;
   /** Reports that wait for the server. */
   unsent: number;
 }
@@ -47,6 +49,7 @@ export async function agentStatus(board: string): Promise<AgentStatus> {
     checkedAt: file.checkedAt,
     lastError: file.lastError,
     transfer: file.transfer,
+    pointed: file.pointed,
     unsent: file.outbox.length,
   };
 }

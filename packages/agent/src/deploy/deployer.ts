@@ -27,10 +27,23 @@ export interface PullProgress {
   bytes: number;
 }
 
-export interface PullOptions {
+/** Repository of a developer that the server sends the board to for a release, instead of to the gateway. */
+export interface Elsewhere {
+  /** http or https. Nothing is proved to it: the release is named by its checksum, so it cannot send another one. */
+  url: string;
+  /** What the release is called there, if that was said. */
+  ref: string | null;
+}
+
+export interface StageOptions {
+  /** Where the release is fetched from; null: from the gateway. */
+  at: Elsewhere | null;
+  signal?: AbortSignal | undefined;
+}
+
+export interface PullOptions extends StageOptions {
   /** Ref under which the release was offered. */
   channel: string;
-  signal?: AbortSignal | undefined;
   onProgress?: ((progress: PullProgress) => void) | undefined;
 }
 
@@ -61,11 +74,12 @@ export interface Deployer {
    */
   pull(commit: string, o: PullOptions): Promise<PullReport>;
   /**
-   * Lays the commit out beside the running deployment. The boot order is unchanged.
+   * Lays the commit out beside the running deployment. The boot order is unchanged. Objects that turn out to be damaged
+   * are fetched anew.
    *
    * @throws AgentError `release-unusable` if the tree is none that can be booted.
    */
-  stage(commit: string, signal?: AbortSignal): Promise<void>;
+  stage(commit: string, o: StageOptions): Promise<void>;
   /** Makes a staged commit the default of the next boots, counted, with the running one to fall back to. */
   activate(commit: string): Promise<void>;
   /** Makes an older deployment the default again; nothing is counted. */

@@ -1,7 +1,8 @@
 import { Agent } from 'node:https';
 import { z } from 'zod';
+import type { Elsewhere } from '../deploy/deployer.ts';
 import { AgentError } from '../errors.ts';
-import { refusal, refusalCode, send } from './request.ts';
+import { type Answer, refusal, refusalCode, send } from './request.ts';
 
 const Registered = z.object({
   /** Null: the device may follow any. */
@@ -12,6 +13,13 @@ const Registered = z.object({
 });
 /** What the server knows of this device. */
 export type Registered = z.infer<typeof Registered>;
+
+/** What the server wants this board to run. */
+export interface Offer {
+  commit: string;
+  /** Where the board is sent for it; null: the gateway has it. */
+  at: Elsewhere | null;
+}
 
 export interface ClientOptions {
   /** `https://host:port`. */
@@ -25,11 +33,11 @@ export interface ClientOptions {
 /** The gateway as this device sees it. */
 export interface GatewayClient {
   /**
-   * Commit that this device should run from a channel; null if there is none.
+   * What this device should run from a channel, or instead of it; null if there is nothing.
    *
    * @throws AgentError `other-channel` when an operator let the device follow another one; `unreachable`, `refused`
    */
-  offered(channel: string, signal?: AbortSignal): Promise<string | null>;
+  offered(channel: string, signal?: AbortSignal): Promise<Offer | null>;
   /** @throws AgentError `unreachable`, `refused` */
   registered(signal?: AbortSignal): Promise<Registered>;
   /**
@@ -48,7 +56,9 @@ export function createClient(o: ClientOptions): GatewayClient {
   return {
     async offered(channel, signal) {
       const path = channel.split('/').map(encodeURIComponent).join('/');
-      const answer = await send(`${base}/ostree/refs/heads/${path}`, { agent, headers: o.headers(), signal });
+      // Only who says that he understands it is sent elsewhere.
+      const headers = { ...o.headers(), 'x-treeline-can': 'point' };
+      const answer = await send(`${base}/ostree/refs/heads/${path}`, { agent, headers, signal });
       const code = answer.status === 404 ? refusalCode(answer) : null;
       if (code === 'not-found') return null;
       if (code === 'other-channel') {
@@ -58,7 +68,7 @@ export function createClient(o: ClientOptions): GatewayClient {
       if (answer.status !== 200 || !/^[0-9a-f]{64}$/.test(commit)) {
         throw refusal(answer, `the gateway does not say what to run from ${channel}`);
       }
-      return commit;
+      return { commit, at: elsewhere(answer) };
     },
     async registered(signal) {
       const answer = await send(`${base}/device`, { agent, headers: o.headers(), signal });
@@ -82,4 +92,14 @@ export function createClient(o: ClientOptions): GatewayClient {
     },
     close: () => agent.destroy(),
   };
+}
+
+/** Where an answer sends the board. @throws AgentError `refused` for something that is no address */
+function elsewhere(answer: Answer): Elsewhere | null {
+  const { 'x-treeline-at': url, 'x-treeline-ref': ref } = answer.headers;
+  if (typeof url !== 'string') return null;
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+    throw new AgentError('refused', `the gateway sends this board to "${url}", which is no address of a repository`);
+  }
+  return { url, ref: typeof ref === 'string' ? ref : null };
 }

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { type Agent, request } from 'node:https';
 import type { ConnectionOptions } from 'node:tls';
 import { AgentError, messageOf } from '../errors.ts';
@@ -5,6 +6,7 @@ import { AgentError, messageOf } from '../errors.ts';
 export interface Answer {
   status: number;
   text: string;
+  headers: IncomingHttpHeaders;
 }
 
 export interface RequestOptions {
@@ -61,7 +63,11 @@ export function send(url: string, o: RequestOptions = {}): Promise<Answer> {
         });
         incoming.on('error', fail);
         incoming.on('end', () =>
-          resolve({ status: incoming.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }),
+          resolve({
+            status: incoming.statusCode ?? 0,
+            text: Buffer.concat(chunks).toString('utf8'),
+            headers: incoming.headers,
+          }),
         );
       },
     );

@@ -52,6 +52,10 @@ const Transfer = z.object({
 });
 export type Transfer = z.infer<typeof Transfer>;
 
+/** Where the board was sent for a release, when the gateway did not have it. */
+const Pointed = z.object({ release: Release, url: z.string(), ref: z.string().nullable() });
+export type Pointed = z.infer<typeof Pointed>;
+
 export const StateFile = z.object({
   version: z.literal(1),
   machine: z.object({
@@ -66,5 +70,7 @@ export const StateFile = z.object({
   /** Why the last look at the server failed; null after one that worked. */
   lastError: z.string().nullable(),
   transfer: Transfer.nullable(),
+  /** Set when the last release that was fetched is a developer's; files of older agents lack it. */
+  pointed: Pointed.nullable().default(null),
 });
 export type StateFile = z.infer<typeof StateFile>;

@@ -14,6 +14,7 @@ export const EMPTY: StateFile = {
   checkedAt: null,
   lastError: null,
   transfer: null,
+  pointed: null,
 };
 
 /** The agent's memory on disk. */

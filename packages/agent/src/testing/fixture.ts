@@ -37,6 +37,8 @@ export interface Fixture {
   running(): string | undefined;
   /** What the channel offers. */
   offer(commit: string | null): void;
+  /** As `treeline device point` does: the board is sent to this address for a commit; null: back. */
+  point(at: { commit: string; url: string; ref?: string } | null): void;
   /** As an operator does: the channel that devices follow from now on; null: any. */
   follow(channel: string | null): void;
   /** What the server holds to be bad: grows with reports. */
@@ -63,7 +65,13 @@ export async function createFixture(o: { memory?: boolean } = {}): Promise<Fixtu
   const pki = await makePki(dir);
   const repo = join(dir, 'repo');
   await run('ostree', ['init', `--repo=${repo}`, '--mode=archive']);
-  const state = { offered: null as string | null, running: undefined as string | undefined, boards: 0, releases: 0 };
+  const state = {
+    offered: null as string | null,
+    pointed: null as { commit: string; url: string; ref?: string } | null,
+    running: undefined as string | undefined,
+    boards: 0,
+    releases: 0,
+  };
   const channel = { followed: CHANNEL as string | null };
 
   const fixture: Fixture = {
@@ -78,6 +86,9 @@ export async function createFixture(o: { memory?: boolean } = {}): Promise<Fixtu
     running: () => state.running,
     offer: (commit) => {
       state.offered = commit;
+    },
+    point: (at) => {
+      state.pointed = at;
     },
     follow: (followed) => {
       channel.followed = followed;
@@ -140,6 +151,12 @@ export async function createFixture(o: { memory?: boolean } = {}): Promise<Fixtu
     const refuse = (code: string) => void res.writeHead(404).end(JSON.stringify({ error: { code, message: code } }));
     if (path.startsWith(REFS)) {
       if (channel.followed !== null && path !== `${REFS}${channel.followed}`) return refuse('other-channel');
+      const { pointed } = state;
+      if (pointed !== null && req.headers['x-treeline-can'] === 'point') {
+        res.setHeader('x-treeline-at', pointed.url);
+        if (pointed.ref !== undefined) res.setHeader('x-treeline-ref', pointed.ref);
+        return void res.end(`${pointed.commit}\n`);
+      }
       return void (state.offered === null ? refuse(fixture.absence) : res.end(`${state.offered}\n`));
     }
     if (path === '/device' && req.method === 'GET') {

@@ -21,7 +21,7 @@ export type Client = {
   /** GET of a JSON document. */
   get<T>(path: string, query?: Query, options?: CallOptions): Promise<T>;
   /** A change, with a JSON answer; null when the server answers 204. */
-  send<T>(method: 'POST' | 'DELETE' | 'PATCH', path: string, body?: unknown, options?: CallOptions): Promise<T>;
+  send<T>(method: 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: unknown, options?: CallOptions): Promise<T>;
   /** GET of a stream, chunk by chunk as it arrives. */
   stream(path: string, options?: { query?: Query; headers?: Record<string, string> }): AsyncGenerator<Uint8Array>;
 };

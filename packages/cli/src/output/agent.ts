@@ -80,6 +80,8 @@ export function formatAgentStatus(status: AgentStatus, now: number): string {
     ['follows', oneLine(`${identity.repository}:${identity.channel} at ${identity.gateway}`)],
     ['last look', status.checkedAt === null ? 'never' : formatAge(status.checkedAt, now)],
   ];
+  const { pointed } = status;
+  if (running && pointed?.release === running.commit) pairs.push(['fetched from', oneLine(pointed.url)]);
   if (status.lastError) pairs.push(['problem', paint('yellow', oneLine(status.lastError))]);
   if (transfer) pairs.push(['last update', formatTransfer(transfer)]);
   for (const bad of status.bad) pairs.push(['never again', `${shortId(bad.release)}  ${oneLine(bad.why)}`]);

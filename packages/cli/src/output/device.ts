@@ -1,7 +1,7 @@
-import type { Device, DeviceDetail, DeviceEvent, Release } from '@treeline/server';
+import type { Device, DeviceDetail, DeviceEvent, DevicePointer, Release } from '@treeline/server';
 import type { Style } from './colour.ts';
 import { paint } from './colour.ts';
-import { formatAge } from './duration.ts';
+import { clockTime, formatAge } from './duration.ts';
 import { fields } from './fields.ts';
 import { sourceTable } from './provenance.ts';
 import { type Cell, formatTable } from './table.ts';
@@ -41,12 +41,21 @@ function stateOf(device: Device): string {
 function reasonOf(device: Device, releases: Release[]): string {
   if (!device.accepted) return `let it in: treeline devices set ${device.id} --accept`;
   const parts: string[] = [];
+  if (device.pointer) parts.push(pointerText(device.pointer, device));
   if (device.rolledBackFrom) parts.push(`came back from ${releaseName(device.rolledBackFrom, releases)}`);
   if (device.reason) parts.push(device.reason);
   if (parts.length === 0 && device.target && device.target !== device.current) {
     parts.push(`should run ${releaseName(device.target, releases)}`);
   }
   return parts.join(': ');
+}
+
+/** Where a device is pointed, by whom, for how long, and whether it is there already. */
+function pointerText({ url, ref, commit, by, expiresAt }: DevicePointer, device: Device): string {
+  const what = [ref, shortId(commit)].filter(Boolean).join(' ');
+  const failed = device.badReleases.some((bad) => bad.commit === commit);
+  const done = failed ? ', where it failed' : device.current === commit ? '' : ', not there yet';
+  return `pointed at ${what} of ${url} until ${clockTime(Date.parse(expiresAt)).slice(0, 5)} by ${by}${done}`;
 }
 
 /** A commit as `7 1a2b3c4d5e` if it is release 7, else its first characters. */
@@ -111,6 +120,10 @@ export function formatDevice(device: DeviceDetail, context: Context & { events: 
     ['follows', device.channel ? oneLine(`${device.repository}:${device.channel}`) : 'what it asks for'],
     ['seen', device.lastSeen ? formatAge(Date.parse(device.lastSeen), now) : 'never'],
   ];
+  if (device.fetchedFrom && device.release === device.current) {
+    pairs.push(['fetched from', oneLine(device.fetchedFrom)]);
+  }
+  if (device.address) pairs.push(['address', oneLine(device.address)]);
   if (device.hardwareId) pairs.push(['hardware', oneLine(device.hardwareId)]);
   for (const bad of device.badReleases) {
     pairs.push(['failed here', `${named(bad.commit)}  ${oneLine(bad.reason ?? '')}`]);

@@ -78,6 +78,10 @@ function describe(type: string, data: Data): Line | null {
       return [text('device'), 'enrolled', text('channel'), 'cyan'];
     case 'device.state':
       return [text('device'), text('state'), deviceDetails(text), deviceStyle(text('state'))];
+    case 'device.pointed':
+      return [text('device'), 'pointed', `${shortId(text('commit'))} at ${text('url')} by ${text('by')}`, 'yellow'];
+    case 'device.back':
+      return [text('device'), 'back', `to its channel by ${text('by')}`, 'cyan'];
     default:
       return unknown(type, data);
   }

@@ -1,6 +1,7 @@
 import type { Device, DeviceDetail, EnrolmentToken } from '@treeline/server';
 import type { Command } from 'commander';
 import { refuseWords, span, wholeNumber } from '../arguments.ts';
+import { declarePointing } from '../device-pointing.ts';
 import { CliError } from '../errors.ts';
 import { paint } from '../output/colour.ts';
 import { deviceTable, formatDevice, formatOrigins } from '../output/device.ts';
@@ -62,6 +63,8 @@ export function declare(command: Command, session: Session): void {
     .option('--expires <span>', 'how long it is good: 90s, 15m, 2h, 7d (default: 1h)', span)
     .option('--uses <number>', 'how many devices it lets in (default: 1)', wholeNumber)
     .action((_: object, self: Command) => enrolToken(self, session));
+
+  declarePointing(command, session);
 }
 
 async function list(self: Command, session: Session): Promise<void> {

@@ -62,6 +62,11 @@ export function decideOffer(o: {
   return o.running !== null && !o.bad.has(o.running) ? o.running : null;
 }
 
+/** Whether a device should run what it is pointed at: the time is not over, and it did not fail there. */
+export function isPointed(pointer: { expires_at: number }, o: { bad: boolean; now: number }): boolean {
+  return pointer.expires_at > o.now && !o.bad;
+}
+
 /** Release that a report says is bad on the device, if it says so. */
 export function releaseFailed(report: {
   state: string;

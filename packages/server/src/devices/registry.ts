@@ -23,6 +23,8 @@ export interface RegistryDeps {
 export interface CheckIn {
   target?: string | undefined;
   commit?: string | undefined;
+  /** Where the request came from. */
+  address?: string | undefined;
 }
 
 const DEFAULT_REPOSITORY = 'public';
@@ -129,6 +131,7 @@ export function createRegistry({ db, events, releases, now = Date.now }: Registr
         last_seen: now(),
         ...(seen.commit === undefined ? {} : { current_commit: seen.commit }),
         ...(seen.target === undefined ? {} : { current_target: storableText(seen.target, 256) }),
+        ...(seen.address === undefined ? {} : { address: seen.address }),
       });
     },
 
@@ -171,7 +174,7 @@ export function createRegistry({ db, events, releases, now = Date.now }: Registr
 
     remove: (id) =>
       db.transaction().execute(async (trx) => {
-        for (const table of ['device_bad_releases', 'device_events', 'device_inventory'] as const) {
+        for (const table of ['device_pointers', 'device_bad_releases', 'device_events', 'device_inventory'] as const) {
           await trx.deleteFrom(table).where('device_id', '=', id).execute();
         }
         const gone = await trx.deleteFrom('devices').where('id', '=', id).executeTakeFirst();
@@ -203,6 +206,8 @@ function blank(id: string, now: number): DeviceRow {
     offered_commit: null,
     last_seen: null,
     created_at: now,
+    address: null,
+    fetched_from: null,
   };
 }
 

@@ -1,6 +1,7 @@
 import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi';
 import { ErrorBody, type Provenance } from '../api/schema.ts';
 import { ServerError } from '../errors.ts';
+import type { Pointers } from './pointers.ts';
 import type { Registry } from './registry.ts';
 import { Device, DeviceDetail, DeviceList, DevicePatch, EnrolmentToken, EnrolmentTokenRequest } from './schema.ts';
 import type { DeviceRow } from './tables.ts';
@@ -8,6 +9,7 @@ import { deviceView, eventView } from './view.ts';
 
 export interface DeviceRoutesDeps {
   registry: Registry;
+  pointers: Pointers;
   /** What a commit was made from, or null when it is not one of ours. */
   provenance(commit: string): Promise<Provenance | null>;
   /** The running gateway: where devices go, and the pin that proves it to them. Null while it is not up. */
@@ -74,11 +76,17 @@ export function deviceRoutes(deps: DeviceRoutesDeps): OpenAPIHono {
     },
   });
 
+  const target = async (row: DeviceRow) => {
+    const pointer = await deps.pointers.offered(row.id);
+    if (pointer !== null) return pointer.commit;
+    return row.channel === null ? row.offered_commit : registry.offer(row, row.channel);
+  };
   const view = async (row: DeviceRow) =>
     deviceView({
       row,
       bad: await registry.badReleases(row.id),
-      target: row.channel === null ? row.offered_commit : await registry.offer(row, row.channel),
+      target: await target(row),
+      pointer: await deps.pointers.find(row.id),
       provenance: row.current_commit === null ? null : await deps.provenance(row.current_commit),
       now: now(),
       silentAfter: deps.silentAfter ?? SILENT_AFTER,

@@ -19,6 +19,22 @@ export const DeviceState = z.enum([
 ]);
 export type DeviceState = z.infer<typeof DeviceState>;
 
+/** Where a device takes its update from instead of from its channel. */
+export const DevicePointer = z
+  .object({
+    /** Address of an OSTree repository. */
+    url: z.string(),
+    /** What the commit is called there, if that was said. */
+    ref: z.string().nullable(),
+    commit: Checksum,
+    /** Who pointed it there. */
+    by: z.string(),
+    createdAt: Time,
+    expiresAt: Time,
+  })
+  .openapi('DevicePointer');
+export type DevicePointer = z.infer<typeof DevicePointer>;
+
 export const Device = z
   .object({
     id: z.string(),
@@ -44,6 +60,12 @@ export const Device = z
     lastSeen: Time.nullable(),
     /** Since when it has not been heard of, if that is longer than it should be. */
     silentSince: Time.nullable(),
+    /** Address that its last request came from. */
+    address: z.string().nullable(),
+    /** Where it has `release` from, if not from this server; its own word. */
+    fetchedFrom: z.string().nullable(),
+    /** Where it is pointed for a while; null: it follows its channel. */
+    pointer: DevicePointer.nullable(),
     createdAt: Time,
     /** What `current` was made from: git revisions of all repositories that went into it. Null when unknown. */
     provenance: Provenance.nullable(),
@@ -87,6 +109,33 @@ export const DevicePatch = z
   .openapi('DevicePatch');
 export type DevicePatch = z.infer<typeof DevicePatch>;
 
+/** Longer than anybody leaves a device on a commit that nobody released. */
+const MAX_POINT_SECONDS = 30 * 86_400;
+
+export const PointRequest = z
+  .strictObject({
+    /** Address of the repository that has the commit, as the device reaches it. */
+    url: z
+      .string()
+      .max(1024)
+      .refine(isRepositoryUrl, 'expected http://HOST[:PORT][/PATH] or https://…, without user, password and query')
+      .transform((url) => url.replace(/\/+$/, '')),
+    ref: RefName.optional(),
+    commit: Checksum,
+    /** For how long. Default 8 hours. */
+    seconds: z.number().int().min(1).max(MAX_POINT_SECONDS).optional(),
+  })
+  .openapi('PointRequest');
+export type PointRequest = z.infer<typeof PointRequest>;
+
+/** An address that devices may be sent to. It is shown and logged, so there is nothing secret in it. */
+function isRepositoryUrl(text: string): boolean {
+  // URL itself forgives blanks and line ends.
+  const url = /^[\x21-\x7e]+$/.test(text) && URL.canParse(text) ? new URL(text) : null;
+  if (url?.protocol !== 'http:' && url?.protocol !== 'https:') return false;
+  return url.username === '' && url.password === '' && !/[?#]/.test(text);
+}
+
 export const EnrolmentTokenRequest = z
   .strictObject({
     /** Default one hour. */
@@ -121,5 +170,7 @@ export const StateReport = z.object({
   release: Checksum.nullish(),
   from: Checksum.nullish(),
   reason: z.string().nullish(),
+  /** Where `release` was fetched from, if not from the gateway. */
+  fetchedFrom: z.string().nullish(),
 });
 export type StateReport = z.infer<typeof StateReport>;

@@ -39,6 +39,24 @@ export interface DeviceTable {
   offered_commit: string | null;
   last_seen: number | null;
   created_at: number;
+  /** Address that its last request came from. */
+  address: string | null;
+  /** Where it says that it has `release` from, if not from here: the address of a developer's repository. */
+  fetched_from: string | null;
+}
+
+/** Where a device takes its update from instead of from its channel: at most one for each device. */
+export interface DevicePointerTable {
+  device_id: string;
+  /** Address of an OSTree repository, http or https. */
+  url: string;
+  /** What the commit is called there, if that is known. */
+  ref: string | null;
+  commit: string;
+  /** Name of the caller. */
+  created_by: string;
+  created_at: number;
+  expires_at: number;
 }
 
 /** A release that failed on a device: it is never offered to that device again. */
@@ -80,9 +98,11 @@ export interface DeviceTables {
   device_bad_releases: DeviceBadReleaseTable;
   device_events: DeviceEventTable;
   device_inventory: DeviceInventoryTable;
+  device_pointers: DevicePointerTable;
 }
 
 export type DeviceRow = Selectable<DeviceTable>;
 export type DeviceEventRow = Selectable<DeviceEventTable>;
+export type DevicePointerRow = Selectable<DevicePointerTable>;
 export type BadReleaseRow = Selectable<DeviceBadReleaseTable>;
 export type EnrolmentTokenRow = Selectable<EnrolmentTokenTable>;

@@ -1,6 +1,6 @@
 import type { Provenance } from '../api/schema.ts';
-import { type Device, type DeviceEvent, DeviceState } from './schema.ts';
-import type { BadReleaseRow, DeviceEventRow, DeviceRow } from './tables.ts';
+import { type Device, type DeviceEvent, type DevicePointer, DeviceState } from './schema.ts';
+import type { BadReleaseRow, DeviceEventRow, DevicePointerRow, DeviceRow } from './tables.ts';
 
 const time = (at: number) => new Date(at).toISOString();
 
@@ -9,6 +9,7 @@ export function deviceView(o: {
   row: DeviceRow;
   bad: readonly BadReleaseRow[];
   target: string | null;
+  pointer: DevicePointerRow | null;
   provenance: Provenance | null;
   now: number;
   /** ms without a word after which a device counts as silent. */
@@ -32,9 +33,17 @@ export function deviceView(o: {
     badReleases: o.bad.map((bad) => ({ commit: bad.commit, reason: bad.reason, at: time(bad.at) })),
     lastSeen: row.last_seen === null ? null : time(row.last_seen),
     silentSince: silent && row.last_seen !== null ? time(row.last_seen) : null,
+    address: row.address,
+    fetchedFrom: row.fetched_from,
+    pointer: o.pointer === null ? null : pointerView(o.pointer),
     createdAt: time(row.created_at),
     provenance: o.provenance,
   };
+}
+
+export function pointerView(row: DevicePointerRow): DevicePointer {
+  const { url, ref, commit } = row;
+  return { url, ref, commit, by: row.created_by, createdAt: time(row.created_at), expiresAt: time(row.expires_at) };
 }
 
 export function eventView(row: DeviceEventRow): DeviceEvent {

@@ -15,6 +15,7 @@ export function readCheckIn(req: IncomingMessage): CheckIn & { tags: string[] } 
   return {
     target: header('x-ats-target'),
     commit: commit !== undefined && CHECKSUM.test(commit) ? commit : undefined,
+    address: req.socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, ''),
     tags: (header('x-ats-tags') ?? '')
       .split(',')
       .map((tag) => tag.trim())
@@ -26,7 +27,7 @@ export function readCheckIn(req: IncomingMessage): CheckIn & { tags: string[] } 
 export function createCheckInFilter(now: () => number = Date.now): (id: string, seen: CheckIn) => boolean {
   const last = new Map<string, { at: number; text: string }>();
   return (id, seen) => {
-    const text = JSON.stringify([seen.target, seen.commit]);
+    const text = JSON.stringify([seen.target, seen.commit, seen.address]);
     const before = last.get(id);
     if (before !== undefined && before.text === text && now() - before.at < REPEAT_AFTER) return false;
     last.set(id, { at: now(), text });

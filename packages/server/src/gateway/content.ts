@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { repositoryHandler } from '@treeline/ostree';
 import { Name, RefName } from '../api/schema.ts';
-import type { DeviceRow } from '../devices/tables.ts';
+import type { DevicePointerRow, DeviceRow } from '../devices/tables.ts';
 import { GatewayRefusal, sendEmpty } from './exchange.ts';
 import type { GatewayDeps } from './gateway.ts';
 
@@ -14,7 +14,8 @@ const CONTENT = /^\/(objects|deltas|delta-indexes)\//;
 
 /**
  * `/ostree/*`: the published repository that a device follows, with one difference to the repository's own address:
- * a ref resolves to what *this device* should run. There is no summary here, which would say otherwise.
+ * a ref resolves to what *this device* should run. There is no summary here, which would say otherwise. A device that is
+ * pointed elsewhere is told where in headers of the answer (`x-treeline-at`, `x-treeline-ref`), if it can make use of it.
  */
 export function createContent(deps: GatewayDeps): {
   serve(device: DeviceRow, req: IncomingMessage, res: ServerResponse, path: string): Promise<void>;
@@ -40,18 +41,14 @@ export function createContent(deps: GatewayDeps): {
         'An operator can change the channel that it follows.',
       );
     }
+    const pointer = canBePointed(res.req) ? await deps.pointers.offered(device.id) : null;
+    if (pointer !== null) return answerRef(res, pointer.commit, pointerHeaders(pointer));
     const commit = await deps.registry.offer(device, channel);
     if (commit === null || !(await holdsCommit(deps.reposDir, device.repository, commit))) {
       throw notThere(`a release for this device on ${channel}`);
     }
     if (device.offered_commit !== commit) await deps.registry.noteOffer(device.id, commit);
-    const body = `${commit}\n`;
-    res.writeHead(200, {
-      'content-type': 'text/plain',
-      'content-length': body.length,
-      'cache-control': 'no-store',
-    });
-    res.end(res.req.method === 'HEAD' ? undefined : body);
+    answerRef(res, commit);
   };
 
   return {
@@ -70,6 +67,31 @@ export function createContent(deps: GatewayDeps): {
       await handlerOf(device.repository)(req, res, path);
     },
   };
+}
+
+function answerRef(res: ServerResponse, commit: string, headers: Record<string, string> = {}): void {
+  const body = `${commit}\n`;
+  res.writeHead(200, {
+    'content-type': 'text/plain',
+    'content-length': body.length,
+    'cache-control': 'no-store',
+    ...headers,
+  });
+  res.end(res.req.method === 'HEAD' ? undefined : body);
+}
+
+/**
+ * Whether the client says (`x-treeline-can: point`) that it understands an answer which sends it elsewhere. Another one
+ * would look here for a commit that is not here.
+ */
+function canBePointed(req: IncomingMessage): boolean {
+  const can = req.headers['x-treeline-can'];
+  return typeof can === 'string' && can.split(',').some((word) => word.trim() === 'point');
+}
+
+/** Where the commit of the answer is to be fetched, and what it is called there. */
+function pointerHeaders({ url, ref }: DevicePointerRow): Record<string, string> {
+  return { 'x-treeline-at': url, ...(ref === null ? {} : { 'x-treeline-ref': ref }) };
 }
 
 function notThere(what: string): GatewayRefusal {

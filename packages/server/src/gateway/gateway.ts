@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Logger } from 'pino';
 import type { Authority } from '../ca/index.ts';
-import type { Registry, UnknownDevicePolicy } from '../devices/index.ts';
+import type { Pointers, Registry, UnknownDevicePolicy } from '../devices/index.ts';
 import { ServerError } from '../errors.ts';
 import { createCheckInFilter, readCheckIn } from './check-in.ts';
 import { createContent } from './content.ts';
@@ -16,6 +16,8 @@ import { OPEN_TO_PENDING, reports } from './reports.ts';
 export interface GatewayDeps {
   authority: Authority;
   registry: Registry;
+  /** Devices that are sent elsewhere for a while. */
+  pointers: Pick<Pointers, 'offered'>;
   log: Pick<Logger, 'info' | 'warn' | 'error'>;
   /** Folder of the published repositories, `<name>/` each. */
   reposDir: string;

@@ -122,6 +122,7 @@ test('the API shows what a device runs, what it was made from, and why it went b
   const source = { project: 'app', url: 'u', revision: 'r', subject: 's', commit: good };
   const app = deviceRoutes({
     registry: t.registry,
+    pointers: t.pointers,
     provenance: async () => ({
       ...{ project: 'system', job: 'system', artifact: 'system', key: good, run: 'r1', inputs: [] },
       sources: [source],

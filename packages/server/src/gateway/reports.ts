@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parseEvents } from '../devices/events.ts';
 import { StateReport } from '../devices/schema.ts';
 import type { DeviceRow } from '../devices/tables.ts';
+import { pointerView } from '../devices/view.ts';
 import { GatewayRefusal, readBody, readJson, sendEmpty, sendJson } from './exchange.ts';
 import type { GatewayDeps } from './gateway.ts';
 
@@ -46,7 +47,8 @@ const putText =
 /** `GET /device`: what the server knows of the device. */
 const getDevice: Handle = async (deps, device, _req, res) => {
   const bad = await deps.registry.badReleases(device.id);
-  const target =
+  const pointer = device.accepted === 0 ? null : await deps.pointers.offered(device.id);
+  const released =
     device.channel === null || device.accepted === 0 ? null : await deps.registry.offer(device, device.channel);
   sendJson(res, 200, {
     id: device.id,
@@ -56,7 +58,8 @@ const getDevice: Handle = async (deps, device, _req, res) => {
     hardwareId: device.hardware_id,
     state: device.state === '' ? null : device.state,
     current: device.current_commit,
-    target,
+    target: pointer?.commit ?? released,
+    pointer: pointer === null ? null : pointerView(pointer),
     badReleases: bad.map((row) => row.commit),
   });
 };

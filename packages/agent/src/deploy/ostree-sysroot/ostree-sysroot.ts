@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { writeFileDurably } from '@treeline/ostree';
 import { AgentError } from '../../errors.ts';
-import type { BoardStatus, Checkpoint, Deployer, PullOptions, PullReport } from '../deployer.ts';
+import type { BoardStatus, Checkpoint, Deployer, Elsewhere, PullOptions, PullReport } from '../deployer.ts';
 import type { Remote } from '../remote.ts';
 import { ostree } from './ostree-command.ts';
 import { parsePullOutput, parseStatus, type SysrootDeployment } from './status.ts';
@@ -24,6 +24,8 @@ export interface OstreeSysrootOptions {
 }
 
 const REMOTE = 'treeline';
+/** There only while a developer's commit is fetched. */
+const POINTED_REMOTE = 'treeline-pointed';
 const REBOOT_LIMIT = 10 * 60_000;
 /** Names the commit that is about to be deployed, so that no clean-up takes its objects. */
 const STAGED_REF = 'treeline/staged';
@@ -107,11 +109,9 @@ export function createOstreeSysroot(o: OstreeSysrootOptions): Deployer {
     status,
 
     async pull(commit, options: PullOptions): Promise<PullReport> {
-      await setRemote(repo, o.remote);
-      const headers = Object.entries(o.remote.headers()).map(([name, value]) => `--http-header=${name}=${value}`);
-      const output = await ostree(
-        ['pull', `--repo=${repo}`, ...headers, REMOTE, `${options.channel}@${commit}`],
-        options.signal,
+      const output = await (options.at === null
+        ? pullFromGateway(repo, o.remote, `${options.channel}@${commit}`, options.signal)
+        : pullFromElsewhere(repo, options.at, commit, options.signal)
       ).catch((error: unknown) => {
         // Published under another name than it was made for: no retry changes that.
         if (error instanceof AgentError && error.message.includes('ref binding')) {
@@ -185,6 +185,38 @@ export function createOstreeSysroot(o: OstreeSysrootOptions): Deployer {
 
 function same(deployment: SysrootDeployment, other: { commit: string; serial: number } | null): boolean {
   return other !== null && deployment.commit === other.commit && deployment.serial === other.serial;
+}
+
+async function pullFromGateway(
+  repo: string,
+  remote: Remote,
+  refspec: string,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  await setRemote(repo, remote);
+  const headers = Object.entries(remote.headers()).map(([name, value]) => `--http-header=${name}=${value}`);
+  return ostree(['pull', `--repo=${repo}`, ...headers, REMOTE, refspec], signal);
+}
+
+/**
+ * Pulls a commit from the repository of a developer, by its checksum alone: that takes the place of signatures, and the
+ * ref that it is bound to does not matter. The remote goes again: nothing else is to be fetched from there.
+ */
+async function pullFromElsewhere(
+  repo: string,
+  { url }: Elsewhere,
+  commit: string,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const forget = () => ostree(['remote', 'delete', `--repo=${repo}`, '--if-exists', POINTED_REMOTE]);
+  // One that was left behind by a process that was killed may name another address.
+  await forget();
+  await ostree(['remote', 'add', `--repo=${repo}`, '--no-sign-verify', '--no-gpg-verify', POINTED_REMOTE, url]);
+  try {
+    return await ostree(['pull', `--repo=${repo}`, POINTED_REMOTE, commit], signal);
+  } finally {
+    await forget();
+  }
 }
 
 /** Points the remote at the gateway with the board's certificate: mutual TLS takes the place of signatures. */

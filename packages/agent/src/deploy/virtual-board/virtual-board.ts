@@ -68,7 +68,8 @@ export function createVirtualBoard(o: VirtualBoardOptions): Deployer {
       }
     },
 
-    async stage(commit, signal) {
+    async stage(commit, options) {
+      const { signal } = options;
       const { running, deployments } = await status(layout);
       const order = ordered(await readBootOrder(layout));
       const used = (deployment: Deployment) =>
@@ -82,7 +83,7 @@ export function createVirtualBoard(o: VirtualBoardOptions): Deployer {
       } catch (error) {
         if (!isDamage(error)) throw error;
         await prepareRepair(layout.repo, error);
-        await pullCommit(layout, o.remote, commit, { signal });
+        await pullCommit(layout, o.remote, commit, options);
         await removeLeftovers(layout);
         await layOut(layout, deployment, { signal, checkpoint });
       }
@@ -187,11 +188,14 @@ async function pullCommit(
   o: Omit<PullOptions, 'channel'>,
 ): Promise<PullReport> {
   const repo = await createRepo(layout.repo, { mode: 'archive' });
+  const source =
+    o.at === null
+      ? { url: `${remote.gateway}/ostree`, tls: remote.tls, headers: remote.headers() }
+      : // A stranger: it learns neither who this is nor what it runs.
+        { url: o.at.url };
   const stats = await pull(repo, {
-    url: `${remote.gateway}/ostree`,
+    ...source,
     commits: [commit],
-    tls: remote.tls,
-    headers: remote.headers(),
     ...(o.signal === undefined ? {} : { signal: o.signal }),
     onProgress: (progress) => o.onProgress?.({ objects: progress.objects, bytes: progress.bytes }),
   });

@@ -1,6 +1,7 @@
 import type { Migration } from 'kysely';
 import { access } from '../../access/migration.ts';
 import { devices } from '../../devices/migration.ts';
+import { pointers } from '../../devices/pointers-migration.ts';
 import { repositories } from '../../publish/migration.ts';
 import { core } from './core.ts';
 
@@ -10,4 +11,5 @@ export const migrations: Record<string, Migration> = {
   '0002-devices': devices,
   '0003-access': access,
   '0004-repositories': repositories,
+  '0008-pointers': pointers,
 };

@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import pino from 'pino';
+import { createAuditLog } from '../../access/audit.ts';
 import { type Authority, openAuthority } from '../../ca/index.ts';
 import { openDatabase } from '../../database/open.ts';
-import { createRegistry, type Registry } from '../../devices/index.ts';
+import { createPointers, createRegistry, type Pointers, type Registry } from '../../devices/index.ts';
 import { ServerError } from '../../errors.ts';
 import { createEventLog, type EventLog } from '../../events/log.ts';
 import { createGateway, type Gateway } from '../gateway.ts';
@@ -47,6 +48,7 @@ export interface TestGateway {
   dir: string;
   authority: Authority;
   registry: Registry;
+  pointers: Pointers;
   gateway: Gateway;
   events: EventLog;
   /** Commits a tree with the real tool and makes it the channel's release. */
@@ -70,9 +72,11 @@ export async function createTestGateway(): Promise<TestGateway> {
   let head: string | null = null;
   const releases = { current: async () => (head === null ? null : { commit: head }) };
   const registry = createRegistry({ db, events, releases });
+  const pointers = createPointers({ db, events, audit: createAuditLog(db) });
   const gateway = await createGateway({
     authority,
     registry,
+    pointers,
     log: pino({ level: 'silent' }),
     reposDir: join(dir, 'repos'),
     settings: { gatewayHost: '127.0.0.1', gatewayPort: 0, gatewayNames: NAMES },
@@ -83,7 +87,7 @@ export async function createTestGateway(): Promise<TestGateway> {
   const count = { releases: 0, devices: 0 };
 
   const test: TestGateway = {
-    ...{ dir, authority, registry, gateway, events },
+    ...{ dir, authority, registry, pointers, gateway, events },
 
     async release(text) {
       const tree = join(dir, 'tree');
