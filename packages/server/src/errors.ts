@@ -11,6 +11,7 @@ const STATUS = {
   'stale-token': 409,
   conflict: 409,
   'too-large': 413,
+  'too-many-attempts': 429,
   'source-invalid': 422,
   'source-unreachable': 422,
   'pipeline-invalid': 422,

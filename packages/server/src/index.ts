@@ -1,4 +1,16 @@
 /** The Treeline server: database, scheduler, publisher, HTTP API and device gateway in one process. */
+
+export { ACTIONS, type Action } from './access/caller.ts';
+export { ROLES, type Role } from './access/roles.ts';
+export {
+  AuditEntry,
+  AuditPage,
+  MadeToken,
+  RevokedTokens,
+  Token,
+  TokenCreate,
+  WhoAmI,
+} from './access/schema.ts';
 export * from './api/schema.ts';
 export {
   Device,

@@ -6,8 +6,13 @@ import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { createRepo } from '@treeline/ostree';
 import pino from 'pino';
+import { createAddressReader } from './access/address.ts';
 import { createAuditLog } from './access/audit.ts';
-import type { Caller } from './access/caller.ts';
+import { createAuthenticator } from './access/authenticator.ts';
+import { createFailedLogins } from './access/failed-logins.ts';
+import { openRootTokens } from './access/root-tokens.ts';
+import { accessRoutes } from './access/routes.ts';
+import { createThrottle } from './access/throttle.ts';
 import { openTokens } from './access/tokens.ts';
 import { createApi } from './api/app.ts';
 import { commitRoutes } from './api/commits.ts';
@@ -52,6 +57,7 @@ export interface RunningServer {
 }
 
 const EXPIRE_LOOK_MS = 1000;
+const TIDY_TOKENS_MS = 60_000;
 
 /**
  * Starts the server: see `settings.ts` for what can be set. What an earlier life left unfinished goes on.
@@ -67,7 +73,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   undo.defer(() => db.destroy());
   const unlockDatabase = await lockDatabase(settings.database);
   undo.defer(unlockDatabase);
-  const tokens = await openTokens(db, { admin: folder.adminToken, runner: folder.runnerToken });
+  const roots = await openRootTokens(db, { admin: folder.adminToken, runner: folder.runnerToken });
   const closing = new AbortController();
   // Every open stream and long poll listens to it.
   setMaxListeners(0, closing.signal);
@@ -95,16 +101,23 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
 
   let url = '';
   const runner = createRunnerProcess({ core, url: () => url, ended: (id, o) => leases.endSession(id, o) });
-  const identify = (token: string, address: string | null): Caller | null => {
-    const session = runner.sessionOf(token);
-    const name = session === null ? tokens.check(token) : 'runner';
-    if (name === null) return null;
-    const kind = name === 'runner' ? 'runner' : 'person';
-    return { name, kind, session, address, may: () => kind === 'person' };
-  };
+  const tokens = await openTokens(core);
+  const failures = createFailedLogins(core);
+  undo.defer(async () => {
+    await Promise.allSettled([tokens.tidy(), failures.flush()]);
+  });
+  const authenticator = createAuthenticator({
+    roots,
+    tokens,
+    failures,
+    throttle: createThrottle(),
+    sessionOf: (token) => runner.sessionOf(token),
+    addressOf: createAddressReader(settings.trustedProxies),
+    certificateOf: () => null,
+  });
 
   const releases = { current: (repository: string, channel: string) => channelHead(db, repository, channel) };
-  const registry = createRegistry({ db, events: core.events, releases });
+  const registry = createRegistry({ ...core, releases });
   const pointers = createPointers(core);
   const authority = await openAuthority({ dir: folder.ca, names: settings.gatewayNames });
   const gateway: Gateway = await createGateway({
@@ -118,7 +131,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   undo.defer(() => gateway.close());
 
   const api = createApi({
-    identify,
+    authenticator,
     log: core.log,
     bodyLimit: settings.bodyLimit,
     routes: [
@@ -132,8 +145,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
       statusRoutes({ core, runner, startedAt: Date.now(), urls: () => ({ url, gatewayUrl: gateway.url }) }),
       runnerRoutes(leases),
       pointerRoutes(pointers),
-    ],
-    plainRoutes: [
+      accessRoutes({ db, tokens }),
       deviceRoutes({
         registry,
         pointers,
@@ -145,7 +157,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   const repositories = publishedRepositories({
     dir: folder.repos,
     accessOf: (name) => core.repositories.accessOf(name),
-    allows: (header) => identify(header?.replace(/^Bearer /i, '') ?? '', null)?.may('read') === true,
+    authenticator,
   });
   const answer = getRequestListener(api.fetch);
   const server = createServer((req, res) => {
@@ -160,7 +172,8 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
     runPublisher(core),
     sources.watch(),
     runner.start(),
-    everySecond(core, () => leases.expire()),
+    every(core, EXPIRE_LOOK_MS, { name: 'leases', task: () => leases.expire() }),
+    every(core, TIDY_TOKENS_MS, { name: 'tokens', task: () => tokens.tidy() }),
   ];
   undo.defer(async () => {
     closing.abort();
@@ -169,7 +182,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   });
   await writeServerFile(folder, { url, gateway: gateway.url, pid: process.pid });
   undo.defer(() => rm(folder.serverFile, { force: true }));
-  if (tokens.made.includes('admin')) core.log.info(`the admin token is in ${folder.adminToken}`);
+  if (roots.made.includes('admin')) core.log.info(`the admin token is in ${folder.adminToken}`);
   core.log.info({ url, gateway: gateway.url, dataDir: folder.path }, 'the server is up');
 
   const running = undo.move();
@@ -184,10 +197,11 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   };
 }
 
-async function everySecond(core: Core, task: () => Promise<void>): Promise<void> {
+/** Does something again and again until the server closes. */
+async function every(core: Core, ms: number, o: { name: string; task: () => Promise<void> }): Promise<void> {
   while (!core.signal.aborted) {
-    await task().catch((error) => core.log.error({ err: error }, 'leases could not be looked at'));
-    await createWakeup().past(0, EXPIRE_LOOK_MS, core.signal);
+    await o.task().catch((error) => core.log.error({ err: error }, `${o.name} could not be looked at`));
+    await createWakeup().past(0, ms, core.signal);
   }
 }
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
 import { z } from 'zod';
+import { Network } from './access/address.ts';
 import { ServerError } from './errors.ts';
 
 const Port = z.number().int().min(0).max(65535);
@@ -52,6 +53,8 @@ const Schema = z.strictObject({
   hostImage: z.string().min(1),
   /** Published repositories that are made at the start, if they are missing, for anybody to read. */
   publicRepositories: z.array(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/)),
+  /** Proxies whose `X-Forwarded-For` is believed: addresses, or networks such as `10.0.0.0/8`. */
+  trustedProxies: z.array(Network),
   /** Largest request body, in bytes; log chunks of runners included. */
   bodyLimit: z.number().int().min(1024),
   /** pino level of the server's own log. */
@@ -83,6 +86,7 @@ function defaults(dataDir: string): Omit<Settings, 'dataDir'> {
     unsandboxed: false,
     hostImage: hostFingerprint(),
     publicRepositories: ['public'],
+    trustedProxies: [],
     bodyLimit: 4 * 1024 * 1024,
     logLevel: 'info',
   };

@@ -2,10 +2,12 @@ import { nextNumber } from '../database/counter.ts';
 import type { Database, Queryable } from '../database/open.ts';
 import type { Caller } from './caller.ts';
 
+/** Who made a change: null = the server by itself (a run that publishes, retention). */
+export type Actor = Pick<Caller, 'name' | 'address' | 'token'> | null;
+
 /** One change, and who made it. */
 export interface AuditEntry {
-  /** Who: null = the server by itself (a run that publishes, retention). */
-  caller: Pick<Caller, 'name' | 'address'> | null;
+  caller: Actor;
   /** What was done, `<thing>.<verb>`: `release.publish`, `token.create`, `label.set` … */
   action: string;
   /** To what: `public:robot/edge`, a commit, a device. */
@@ -27,6 +29,7 @@ export function createAuditLog(db: Database, now: () => number = Date.now): Audi
         const row = {
           id: await nextNumber(trx, 'audit'),
           actor: caller?.name ?? 'server',
+          token: caller?.token ?? null,
           address: caller?.address ?? null,
           action,
           subject,

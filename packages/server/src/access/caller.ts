@@ -1,8 +1,8 @@
 import { ServerError } from '../errors.ts';
 
 /**
- * What somebody may want to do. The subject, where there is one, is a ref of the store for `push` and `force`, and
- * `repository:channel` for `publish` and for reading a private repository.
+ * What somebody may want to do. The subject, where there is one, is a ref of the store for `push` and `force`,
+ * `repository:channel` for `publish`, and the name of a private repository for reading it.
  */
 export const ACTIONS = [
   /** See everything that the API shows, and fetch from the store and from private repositories. */
@@ -34,6 +34,12 @@ export interface Caller {
   readonly session: string | null;
   /** Remote address of the request; null when it did not come over a network. */
   readonly address: string | null;
+  /** Id of the token that it came with; without one for the tokens in files of the data folder. */
+  readonly token?: string;
+  /**
+   * Whether the caller may do it. Without a subject, of actions that have one: whether it may do so anywhere; whoever
+   * learns what the subject is asks again. `read` without a subject is everything that the API shows.
+   */
   may(action: Action, subject?: string): boolean;
 }
 

@@ -5,6 +5,7 @@ import type { Context } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { HTTPException } from 'hono/http-exception';
 import type { Logger } from 'pino';
+import type { Authenticator } from '../access/authenticator.ts';
 import type { Caller } from '../access/caller.ts';
 import { ServerError } from '../errors.ts';
 import { VERSION } from '../version.ts';
@@ -12,19 +13,18 @@ import { type ApiEnvironment, createRoutes } from './routing.ts';
 import type { ErrorBody } from './schema.ts';
 
 export interface ApiDeps {
-  /** Who a bearer token belongs to; null = nobody. `address`: where the request comes from, if it has a socket. */
-  identify(token: string, address: string | null): Caller | null;
+  authenticator: Authenticator;
   log: Logger;
   /** Bytes. */
   bodyLimit: number;
   /** Apps with the routes below /api/v1. */
   routes: readonly OpenAPIHono<ApiEnvironment>[];
-  /** Apps that know nothing of callers. */
-  plainRoutes?: readonly OpenAPIHono[];
 }
 
 const BASE = '/api/v1';
 const OPEN = new Set([`${BASE}/health`]);
+/** For every caller; what it describes is no secret. */
+const DOCUMENT = `${BASE}/openapi.json`;
 const RUNNER = `${BASE}/runner/`;
 
 /** The REST API as a hono app: authentication, limits and errors around the routes. */
@@ -38,8 +38,21 @@ export function createApi(deps: ApiDeps): OpenAPIHono<ApiEnvironment> {
     await next();
   });
   app.use(async (c, next) => {
-    if (!OPEN.has(c.req.path)) c.set('caller', authenticate(c, deps));
+    if (OPEN.has(c.req.path)) return await next();
+    const caller = authenticate(c, deps);
+    c.set('demanded', caller.kind === 'runner' || c.req.path === DOCUMENT);
+    c.set('caller', {
+      ...caller,
+      may: (action, subject) => {
+        c.set('demanded', true);
+        return caller.may(action, subject);
+      },
+    });
     await next();
+    // A route that asks for nothing was forgotten, not meant: it answers nobody.
+    if (c.get('demanded') || !c.res.ok) return;
+    deps.log.error({ path: c.req.path, method: c.req.method }, 'a route demands nothing of its callers');
+    throw new ServerError('internal', 'this route is not guarded');
   });
   app.use(
     bodyLimit({
@@ -50,9 +63,15 @@ export function createApi(deps: ApiDeps): OpenAPIHono<ApiEnvironment> {
     }),
   );
   for (const routes of deps.routes) app.route(BASE, routes);
-  for (const routes of deps.plainRoutes ?? []) app.route(BASE, routes as unknown as OpenAPIHono<ApiEnvironment>);
-  app.openAPIRegistry.registerComponent('securitySchemes', 'token', { type: 'http', scheme: 'bearer' });
-  app.doc31(`${BASE}/openapi.json`, {
+  app.openAPIRegistry.registerComponent('securitySchemes', 'token', {
+    ...{ type: 'http', scheme: 'bearer' },
+    description: 'A token. What a route demands of it is in the list; nothing there: every token may ask.',
+  });
+  app.openAPIRegistry.registerComponent('securitySchemes', 'runner', {
+    ...{ type: 'http', scheme: 'bearer' },
+    description: 'The runner token, which opens the runner protocol and nothing else.',
+  });
+  app.doc31(DOCUMENT, {
     openapi: '3.1.0',
     info: { title: 'Treeline', version: VERSION },
     security: [{ token: [] }],
@@ -67,17 +86,12 @@ export function createApi(deps: ApiDeps): OpenAPIHono<ApiEnvironment> {
 }
 
 function authenticate(c: Context<ApiEnvironment>, deps: ApiDeps): Caller {
-  const token = /^Bearer ([\x21-\x7e]{1,512})$/i.exec(c.req.header('authorization') ?? '')?.[1];
-  const caller = token === undefined ? null : deps.identify(token, addressOf(c));
-  if (!caller) {
-    c.header('www-authenticate', 'Bearer');
-    throw new ServerError(
-      'unauthenticated',
-      token === undefined ? 'a bearer token is required' : 'the token is not valid',
-      {
-        hint: 'The admin token is in the file admin-token of the data folder.',
-      },
-    );
+  let caller: Caller;
+  try {
+    caller = deps.authenticator.authenticate(incomingOf(c));
+  } catch (error) {
+    if (error instanceof ServerError && error.code === 'unauthenticated') c.header('www-authenticate', 'Bearer');
+    throw error;
   }
   // Neither token does what the other is for: a runner's reaches many machines, the admin's should not.
   const runnerPath = c.req.path.startsWith(RUNNER);
@@ -87,10 +101,8 @@ function authenticate(c: Context<ApiEnvironment>, deps: ApiDeps): Caller {
   return caller;
 }
 
-/** Remote address of the connection; null where the app is called without one. */
-function addressOf(c: Context<ApiEnvironment>): string | null {
-  const incoming = (c.env as { incoming?: IncomingMessage } | undefined)?.incoming;
-  return incoming?.socket.remoteAddress ?? null;
+function incomingOf(c: Context<ApiEnvironment>): IncomingMessage {
+  return (c.env as unknown as { incoming: IncomingMessage }).incoming;
 }
 
 function answerError(error: Error, c: Context<ApiEnvironment>, log: Logger) {
@@ -106,6 +118,9 @@ function answerError(error: Error, c: Context<ApiEnvironment>, log: Logger) {
       requestId,
     },
   };
+  if (known.code === 'too-many-attempts') {
+    c.header('retry-after', String((known.data as { retryAfter: number }).retryAfter));
+  }
   return c.json(answer, known.status as 400);
 }
 

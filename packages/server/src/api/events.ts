@@ -1,9 +1,10 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { type SSEStreamingApi, streamSSE } from 'hono/streaming';
+import type { Caller } from '../access/caller.ts';
 import type { Core } from '../core.ts';
 import { ServerError } from '../errors.ts';
 import { time } from '../reading/time.ts';
-import { type ApiEnvironment, createRoutes, errors } from './routing.ts';
+import { type ApiEnvironment, createRoutes, demands, errors } from './routing.ts';
 
 /** A comment line this often keeps proxies from closing a quiet stream, and finds out who is gone. */
 const KEEP_ALIVE_MS = 15_000;
@@ -15,6 +16,7 @@ const follow = createRoute({
   method: 'get',
   path: '/events',
   summary: 'What happens, as server-sent events; Last-Event-ID (or ?since=) continues where a reader stopped',
+  ...demands('read'),
   request: {
     query: z.object({
       /** Id of the last event seen; 0 = from the beginning. Default: only what happens from now on. */
@@ -35,8 +37,9 @@ export function eventRoutes(core: Core): OpenAPIHono<ApiEnvironment> {
     const { since, types } = c.req.valid('query');
     const start = await startOf(core, c.req.header('last-event-id') ?? since);
     const prefixes = types === undefined ? null : types.split(',').filter((prefix) => prefix !== '');
+    const caller = c.get('caller');
     c.header('x-accel-buffering', 'no');
-    return streamSSE(c, (stream) => pump(core, stream, { start, prefixes, signal: c.req.raw.signal }));
+    return streamSSE(c, (stream) => pump(core, stream, { start, prefixes, caller, signal: c.req.raw.signal }));
   });
   return app;
 }
@@ -52,7 +55,7 @@ async function startOf(core: Core, text: string | undefined): Promise<number> {
 async function pump(
   core: Core,
   stream: SSEStreamingApi,
-  o: { start: number; prefixes: readonly string[] | null; signal: AbortSignal },
+  o: { start: number; prefixes: readonly string[] | null; caller: Caller; signal: AbortSignal },
 ): Promise<void> {
   const gone = new AbortController();
   stream.onAbort(() => gone.abort());
@@ -61,7 +64,8 @@ async function pump(
   let spoke = Date.now();
   // The headers go out with the first byte: a reader must know that it is connected.
   await stream.write(': connected\n\n');
-  while (!signal.aborted) {
+  // A stream ends with the token that it was opened with.
+  while (!signal.aborted && o.caller.may('read')) {
     const version = core.events.version;
     const news = await core.events.since(last, BATCH);
     for (const event of news) {

@@ -3,12 +3,13 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Core } from '../core.ts';
 import { ServerError } from '../errors.ts';
 import type { LogFiles } from '../executions/log-files.ts';
-import { type ApiEnvironment, createRoutes, errors } from './routing.ts';
+import { type ApiEnvironment, createRoutes, demands, errors } from './routing.ts';
 
 const log = createRoute({
   method: 'get',
   path: '/executions/{id}/log',
   summary: "An execution's output; with follow=1 until it has ended",
+  ...demands('read'),
   request: {
     params: z.object({ id: z.string().regex(/^x[0-9a-f]{16}$/, 'expected an execution id') }),
     query: z.object({

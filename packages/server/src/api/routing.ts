@@ -1,9 +1,30 @@
 import { OpenAPIHono, z } from '@hono/zod-openapi';
-import type { Caller } from '../access/caller.ts';
+import type { MiddlewareHandler } from 'hono';
+import { type Action, type Caller, demand } from '../access/caller.ts';
 import { ServerError } from '../errors.ts';
 import { ErrorBody } from './schema.ts';
 
-export type ApiEnvironment = { Variables: { requestId: string; caller: Caller } };
+export type ApiEnvironment = {
+  Variables: {
+    requestId: string;
+    caller: Caller;
+    /** Whether anything was demanded of the caller: see `app.ts`. */
+    demanded: boolean;
+  };
+};
+
+/**
+ * For `createRoute`: what the caller must be allowed to do, before anything else of the request is looked at; null =
+ * every caller may ask, and the answer depends on who it is. A handler that learns a subject demands again.
+ */
+export function demands(action: Action | null) {
+  const middleware: MiddlewareHandler<ApiEnvironment> = async (c, next) => {
+    if (action !== null) demand(c.get('caller'), action);
+    c.set('demanded', true);
+    await next();
+  };
+  return { middleware, security: [{ token: action === null ? [] : [action] }] };
+}
 
 /** An app whose request bodies, parameters and queries are checked, with errors that name what is wrong. */
 export function createRoutes(): OpenAPIHono<ApiEnvironment> {

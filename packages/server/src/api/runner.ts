@@ -12,6 +12,7 @@ const lease = createRoute({
   method: 'post',
   path: '/runner/lease',
   summary: 'Wait for a job (for runners)',
+  security: [{ runner: [] }],
   request: { body: body(LeaseRequest, 'What the runner has') },
   responses: { 200: json(LeaseResponse, 'A job'), 204: { description: 'None within waitSeconds' }, ...errors },
 });
@@ -19,6 +20,7 @@ const heartbeat = createRoute({
   method: 'post',
   path: '/runner/executions/{id}/heartbeat',
   summary: 'Keep a lease, send a piece of log (for runners)',
+  security: [{ runner: [] }],
   request: { params: Params, body: body(HeartbeatRequest, 'The beat') },
   responses: { 200: json(HeartbeatResponse, 'Whether to stop'), ...errors },
 });
@@ -26,6 +28,7 @@ const complete = createRoute({
   method: 'post',
   path: '/runner/executions/{id}/complete',
   summary: 'End a lease (for runners)',
+  security: [{ runner: [] }],
   request: { params: Params, body: body(CompleteRequest, 'The result') },
   responses: { 200: json(z.object({}), 'Taken'), ...errors },
 });

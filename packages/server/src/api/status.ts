@@ -5,25 +5,28 @@ import { runnerStates, runnerView } from '../reading/runners.ts';
 import { time } from '../reading/time.ts';
 import type { RunnerProcess } from '../runner-process/runner-process.ts';
 import { VERSION } from '../version.ts';
-import { type ApiEnvironment, createRoutes, errors, json } from './routing.ts';
+import { type ApiEnvironment, createRoutes, demands, errors, json } from './routing.ts';
 import { RunnerList, Status } from './schema.ts';
 
 const health = createRoute({
   method: 'get',
   path: '/health',
   summary: 'Whether the server answers and its database does; needs no token',
+  security: [],
   responses: { 200: json(z.object({ status: z.literal('ok') }), 'It does'), ...errors },
 });
 const status = createRoute({
   method: 'get',
   path: '/status',
   summary: 'The server in a few numbers',
+  ...demands('read'),
   responses: { 200: json(Status, 'The status'), ...errors },
 });
 const runners = createRoute({
   method: 'get',
   path: '/runners',
   summary: 'Runners: what each offers, what it emulates, what it does',
+  ...demands('read'),
   responses: { 200: json(RunnerList, 'All runners, by name'), ...errors },
 });
 

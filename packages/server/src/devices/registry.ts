@@ -1,3 +1,4 @@
+import type { Actor, AuditLog } from '../access/audit.ts';
 import type { Database, Queryable } from '../database/open.ts';
 import type { EventLog } from '../events/log.ts';
 import { decideAdmission, decideEnrolment, decideOffer, type Refusal, type UnknownDevicePolicy } from './decisions.ts';
@@ -16,6 +17,7 @@ export interface ReleaseSource {
 export interface RegistryDeps {
   db: Database;
   events: EventLog;
+  audit: AuditLog;
   releases: ReleaseSource;
   now?: () => number;
 }
@@ -30,13 +32,15 @@ export interface CheckIn {
 const DEFAULT_REPOSITORY = 'public';
 
 export interface Registry extends Reporting {
-  createToken(o: NewToken): Promise<MadeToken>;
+  createToken(o: NewToken, by: Actor): Promise<MadeToken>;
   /** Lets a device in by the secret of an enrolment token. */
   enrol(o: {
     secret: string;
     id: string;
     publicKey: string;
     hardwareId?: string | undefined;
+    /** Where the request came from. */
+    address?: string | undefined;
   }): Promise<Refusal | { device: DeviceRow }>;
   /** The device that a valid certificate proves; made by policy if it is unknown. */
   admit(o: { id: string; publicKey: string; policy: UnknownDevicePolicy }): Promise<Refusal | { device: DeviceRow }>;
@@ -48,12 +52,12 @@ export interface Registry extends Reporting {
   list(): Promise<DeviceRow[]>;
   get(id: string): Promise<DeviceRow | null>;
   badReleases(id?: string): Promise<BadReleaseRow[]>;
-  patch(id: string, patch: DevicePatch): Promise<boolean>;
-  remove(id: string): Promise<boolean>;
+  patch(id: string, patch: DevicePatch, by: Actor): Promise<boolean>;
+  remove(id: string, by: Actor): Promise<boolean>;
 }
 
 /** Devices, their enrolment and their reports, in SQL. What to decide is in `decisions.ts`. */
-export function createRegistry({ db, events, releases, now = Date.now }: RegistryDeps): Registry {
+export function createRegistry({ db, events, audit, releases, now = Date.now }: RegistryDeps): Registry {
   const find = (on: Queryable, id: string) =>
     on.selectFrom('devices').selectAll().where('id', '=', id).executeTakeFirst();
   const badOf = (on: Queryable, id: string) =>
@@ -65,7 +69,14 @@ export function createRegistry({ db, events, releases, now = Date.now }: Registr
 
   return {
     ...createReporting({ db, events, now }),
-    createToken: (o) => createToken(db, o, now()),
+    createToken: (o, by) =>
+      db.transaction().execute(async (trx) => {
+        const made = await createToken(trx, o, now());
+        const { channel, repository, uses, expiresAt } = made;
+        const entry = { caller: by, action: 'enrolment-token.create', subject: channel ?? 'any channel' };
+        await audit.record({ ...entry, data: { repository, uses, expiresAt } }, trx);
+        return made;
+      }),
 
     enrol: (o) =>
       db.transaction().execute(async (trx) => {
@@ -95,7 +106,12 @@ export function createRegistry({ db, events, releases, now = Date.now }: Registr
           hardware_id: o.hardwareId ?? known?.hardware_id ?? null,
         };
         await upsert(trx, device);
-        if (decision.use > 0) await events.append('device.enrolled', { device: o.id, channel: device.channel }, trx);
+        if (decision.use > 0) {
+          await events.append('device.enrolled', { device: o.id, channel: device.channel }, trx);
+          const data = { channel: device.channel, repository: device.repository };
+          const caller = { name: 'enrolment token', address: o.address ?? null };
+          await audit.record({ caller, action: 'device.enrol', subject: o.id, data }, trx);
+        }
         return { device };
       }),
 
@@ -121,7 +137,10 @@ export function createRegistry({ db, events, releases, now = Date.now }: Registr
           await write(trx, o.id, { public_key: o.publicKey, key_change_allowed: 0 });
         }
         const type = known === undefined ? 'device.created' : 'device.key-changed';
-        await events.append(type, { device: o.id, accepted: device.accepted === 1 }, trx);
+        const accepts = { accepted: device.accepted === 1 };
+        await events.append(type, { device: o.id, ...accepts }, trx);
+        const action = known === undefined ? 'device.create' : 'device.change-key';
+        await audit.record({ caller: null, action, subject: o.id, data: accepts }, trx);
         return { device };
       });
     },
@@ -151,7 +170,7 @@ export function createRegistry({ db, events, releases, now = Date.now }: Registr
     get: async (id) => (await find(db, id)) ?? null,
     badReleases: (id) =>
       id === undefined ? db.selectFrom('device_bad_releases').selectAll().orderBy('at').execute() : badOf(db, id),
-    patch: (id, patch) =>
+    patch: (id, patch, by) =>
       db.transaction().execute(async (trx) => {
         if ((await find(trx, id)) === undefined) return false;
         const values: Partial<DeviceRow> = {
@@ -169,10 +188,11 @@ export function createRegistry({ db, events, releases, now = Date.now }: Registr
             .execute();
         }
         await events.append('device.changed', { device: id, ...patch }, trx);
+        await audit.record({ caller: by, action: 'device.change', subject: id, data: { ...patch } }, trx);
         return true;
       }),
 
-    remove: (id) =>
+    remove: (id, by) =>
       db.transaction().execute(async (trx) => {
         for (const table of ['device_pointers', 'device_bad_releases', 'device_events', 'device_inventory'] as const) {
           await trx.deleteFrom(table).where('device_id', '=', id).execute();
@@ -180,6 +200,7 @@ export function createRegistry({ db, events, releases, now = Date.now }: Registr
         const gone = await trx.deleteFrom('devices').where('id', '=', id).executeTakeFirst();
         if (Number(gone.numDeletedRows) === 0) return false;
         await events.append('device.removed', { device: id }, trx);
+        await audit.record({ caller: by, action: 'device.remove', subject: id }, trx);
         return true;
       }),
   };

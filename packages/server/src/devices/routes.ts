@@ -1,5 +1,6 @@
-import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi';
-import { ErrorBody, type Provenance } from '../api/schema.ts';
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
+import { type ApiEnvironment, body, createRoutes, demands, errors, json, optionalBody } from '../api/routing.ts';
+import type { Provenance } from '../api/schema.ts';
 import { ServerError } from '../errors.ts';
 import type { Pointers } from './pointers.ts';
 import type { Registry } from './registry.ts';
@@ -23,22 +24,19 @@ const SILENT_AFTER = 15 * 60 * 1000;
 const EVENTS_SHOWN = 100;
 
 const Id = z.object({ id: z.string().min(1).max(64) });
-const json = <T extends z.ZodType>(schema: T, description: string) => ({
-  description,
-  content: { 'application/json': { schema } },
-});
-const errors = { default: json(ErrorBody, 'What went wrong') };
 
 const listRoute = createRoute({
   method: 'get',
   path: '/devices',
   summary: 'Devices: what each runs, should run, and says of itself',
+  ...demands('read'),
   responses: { 200: json(DeviceList, 'All devices, by id'), ...errors },
 });
 const getRoute = createRoute({
   method: 'get',
   path: '/devices/{id}',
   summary: 'One device with its last events and its inventory',
+  ...demands('read'),
   request: { params: Id },
   responses: { 200: json(DeviceDetail, 'The device'), ...errors },
 });
@@ -46,13 +44,15 @@ const patchRoute = createRoute({
   method: 'patch',
   path: '/devices/{id}',
   summary: 'Accept a device, change what it follows, allow a new key, forgive a release',
-  request: { params: Id, body: { required: true, ...json(DevicePatch, 'What to change') } },
+  ...demands('operate'),
+  request: { params: Id, body: body(DevicePatch, 'What to change') },
   responses: { 200: json(Device, 'The device after the change'), ...errors },
 });
 const removeRoute = createRoute({
   method: 'delete',
   path: '/devices/{id}',
   summary: 'Forget a device; its certificate then counts as that of an unknown one',
+  ...demands('operate'),
   request: { params: Id },
   responses: { 204: { description: 'Forgotten' }, ...errors },
 });
@@ -60,21 +60,16 @@ const tokenRoute = createRoute({
   method: 'post',
   path: '/enrolment-tokens',
   summary: 'A token that lets devices in',
-  request: { body: { required: false, ...json(EnrolmentTokenRequest, 'Limits of the token') } },
+  ...demands('operate'),
+  request: { body: optionalBody(EnrolmentTokenRequest, 'Limits of the token') },
   responses: { 201: json(EnrolmentToken, 'The token: shown only now'), ...errors },
 });
 
-/** REST routes of devices and their enrolment, to be mounted below `/api/v1` behind its authentication. */
-export function deviceRoutes(deps: DeviceRoutesDeps): OpenAPIHono {
+/** REST routes of devices and their enrolment. */
+export function deviceRoutes(deps: DeviceRoutesDeps): OpenAPIHono<ApiEnvironment> {
   const { registry } = deps;
   const now = deps.now ?? Date.now;
-  const app = new OpenAPIHono({
-    defaultHook: (result) => {
-      if (result.success) return;
-      const issues = result.error.issues.map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`);
-      throw new ServerError('invalid-request', `the request is not valid: ${issues.join('; ')}`);
-    },
-  });
+  const app = createRoutes();
 
   const target = async (row: DeviceRow) => {
     const pointer = await deps.pointers.offered(row.id);
@@ -113,20 +108,20 @@ export function deviceRoutes(deps: DeviceRoutesDeps): OpenAPIHono {
   app.openapi(patchRoute, async (c) => {
     const { id } = c.req.valid('param');
     await found(id);
-    await registry.patch(id, c.req.valid('json'));
+    await registry.patch(id, c.req.valid('json'), c.get('caller'));
     return c.json(await view(await found(id)), 200);
   });
   app.openapi(removeRoute, async (c) => {
     const { id } = c.req.valid('param');
     await found(id);
-    await registry.remove(id);
+    await registry.remove(id, c.get('caller'));
     return c.body(null, 204);
   });
   app.openapi(tokenRoute, async (c) => {
     const gateway = deps.gateway();
     if (gateway === null) throw new ServerError('unavailable', 'the device gateway is not running');
     // Hono leaves the body unread when the request has no content type: then all limits are the defaults.
-    const made = await registry.createToken(c.req.valid('json') ?? {});
+    const made = await registry.createToken(c.req.valid('json') ?? {}, c.get('caller'));
     return c.json(
       {
         token: `${made.secret}.${gateway.fingerprint}`,

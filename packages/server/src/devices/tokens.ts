@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { Database } from '../database/open.ts';
+import type { Queryable } from '../database/open.ts';
 
 const DEFAULT_SECONDS = 3600;
 /** Expired tokens are kept this long, so that a late device gets a clear answer from the log, then removed. */
@@ -31,7 +31,7 @@ export interface MadeToken {
 }
 
 /** Makes an enrolment token: 256 random bits. */
-export async function createToken(db: Database, o: NewToken, now: number): Promise<MadeToken> {
+export async function createToken(db: Queryable, o: NewToken, now: number): Promise<MadeToken> {
   const secret = randomBytes(32).toString('base64url');
   const made = {
     secret,

@@ -38,7 +38,7 @@ test('an id is not taken over: another key is refused until an operator allows i
   const { certificate } = await t.authority.issueDeviceCertificate({ id: client.id, csr });
   const as = { cert: certificate, key };
   assert.equal((await t.call('GET', '/device', { as })).code, 'key-changed');
-  await t.registry.patch(client.id, { allowKeyChange: true });
+  await t.registry.patch(client.id, { allowKeyChange: true }, null);
   assert.equal((await t.call('GET', '/device', { as })).status, 200);
   assert.equal((await t.call('GET', '/device', { as: client })).code, 'key-changed', 'the old key is out');
 });
@@ -46,11 +46,11 @@ test('an id is not taken over: another key is refused until an operator allows i
 test('a removed device with its certificate waits for an operator', async () => {
   await t.release('pending');
   const client = await t.enrolled();
-  await t.registry.remove(client.id);
+  await t.registry.remove(client.id, null);
   const ref = `/ostree/refs/heads/${CHANNEL}`;
   assert.equal((await t.call('GET', ref, { as: client })).code, 'device-pending');
   const seen = JSON.parse((await t.call('GET', '/device', { as: client })).text) as { accepted: boolean };
   assert.equal(seen.accepted, false);
-  await t.registry.patch(client.id, { accepted: true });
+  await t.registry.patch(client.id, { accepted: true }, null);
   assert.equal((await t.call('GET', ref, { as: client })).status, 200);
 });

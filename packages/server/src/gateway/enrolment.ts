@@ -41,6 +41,7 @@ export async function enrol(deps: GatewayDeps, req: IncomingMessage, res: Server
     secret: secretOf(token),
     id,
     publicKey: issued.publicKey,
+    address: req.socket.remoteAddress,
     hardwareId: hardwareId?.replaceAll('\0', '') || undefined,
   });
   if ('refused' in result) throw refusalOf(result.refused, id);

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { createRoutes } from '../api/routing.ts';
 import { deviceRoutes } from '../devices/index.ts';
+import { ADMIN } from '../testing/admin.ts';
 import { CHANNEL, createTestGateway, type TestGateway } from './testing/test-gateway.ts';
 
 let t: TestGateway;
@@ -120,7 +122,12 @@ test('the API shows what a device runs, what it was made from, and why it went b
   const report = { state: 'rolled-back', from: bad, reason: 'health check failed' };
   await t.call('PUT', '/device/state', { as: client, body: report, headers });
   const source = { project: 'app', url: 'u', revision: 'r', subject: 's', commit: good };
-  const app = deviceRoutes({
+  const app = createRoutes();
+  app.use(async (c, next) => {
+    c.set('caller', ADMIN);
+    await next();
+  });
+  const routes = deviceRoutes({
     registry: t.registry,
     pointers: t.pointers,
     provenance: async () => ({
@@ -129,6 +136,7 @@ test('the API shows what a device runs, what it was made from, and why it went b
     }),
     gateway: () => t.gateway,
   });
+  app.route('/', routes);
   const device = (await (await app.request(`/devices/${client.id}`)).json()) as Record<string, unknown>;
   assert.equal(device.state, 'rolled-back');
   assert.equal(device.current, good);

@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import { readCommit } from '@treeline/ostree';
+import type { Actor } from '../access/audit.ts';
 import type { Core } from '../core.ts';
 import { ServerError } from '../errors.ts';
 import { decideRelease } from './decide.ts';
@@ -23,10 +24,18 @@ export async function publishByHand(
     expect?: string | null | undefined;
     artifact: string | null;
     reason: string;
+    caller: Actor;
   },
 ): Promise<ReleaseRow> {
   const { tree } = await readCommit(core.store, wish.commit);
-  const decided = await core.db.transaction().execute((trx) => decideRelease(trx, core, { ...wish, tree, run: null }));
+  const decided = await core.db.transaction().execute(async (trx) => {
+    const row = await decideRelease(trx, core, { ...wish, tree, run: null });
+    const { id, repository, channel, commit, previous, reason } = row;
+    const data = { release: id, commit, previous, reason };
+    const entry = { caller: wish.caller, action: 'release.publish', subject: `${repository}:${channel}`, data };
+    await core.audit.record(entry, trx);
+    return row;
+  });
   const until = Date.now() + PATIENCE_MS;
   for (;;) {
     const seen = core.publishing.version;

@@ -134,6 +134,7 @@ describeDatabases('publishing', (fresh) => {
       expect: two.commit,
       artifact: null,
       reason: 'back',
+      caller: null,
     });
     assert.equal(row.state, 'published');
     assert.equal(await published(), one.commit);
@@ -177,7 +178,8 @@ describeDatabases('publishing', (fresh) => {
     const [one, two] = [await store(core, { v: '1' }), await store(core, { v: '2' })];
     await settled((await decide(core, one, 1)).id);
     for (const channel of ['robot', 'robot/edge/arm']) {
-      const refusal = publishByHand(core, { ...CHANNEL, channel, commit: two.commit, artifact: null, reason: 'test' });
+      const wish = { ...CHANNEL, channel, commit: two.commit, artifact: null, reason: 'test', caller: null };
+      const refusal = publishByHand(core, wish);
       await assert.rejects(refusal, (error: Error & { code: string; hint: string }) => {
         assert.equal(error.code, 'conflict');
         assert.match(error.message, /cannot be beside channel robot\/edge of public/);

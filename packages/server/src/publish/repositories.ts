@@ -2,21 +2,27 @@ import { existsSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { type RepositoryHandler, repositoryHandler } from '@treeline/ostree';
+import type { Authenticator } from '../access/authenticator.ts';
+import { ServerError } from '../errors.ts';
 
 const PREFIX = '/repos/';
+/** Both ways in which a token can come; the first is what people's tools ask for. */
+const CHALLENGE = 'Basic realm="Treeline", charset="UTF-8", Bearer realm="Treeline"';
 
 export interface RepositoriesDeps {
   /** Folder of the published repositories. */
   dir: string;
   /** Who may read a repository; null when there is none of this name. */
   accessOf(name: string): 'public' | 'private' | null;
-  /** Whether the value of an Authorization header lets its sender read the others. */
-  allows(authorization: string | undefined): boolean;
+  authenticator: Authenticator;
 }
 
 /**
  * Serves the published repositories below /repos/<name>/. Ahead of the API's framework: OSTree clients ask for
  * thousands of small files.
+ *
+ * A private one is for callers that may `read` it: by a token as bearer or as the password of basic auth, or by client
+ * certificate. Nobody else learns which repositories there are: what is not public is refused alike.
  *
  * @returns a handler that says whether the request was its own; the answer is then on its way.
  */
@@ -25,16 +31,14 @@ export function publishedRepositories(deps: RepositoriesDeps): (req: IncomingMes
   return (req, res) => {
     const path = (req.url ?? '/').split('?', 1)[0]!;
     if (!path.startsWith(PREFIX)) return false;
-    const match = /^\/repos\/([A-Za-z0-9][A-Za-z0-9._-]{0,62})(\/.*)$/.exec(path);
-    // Whether a repository exists is not told to those who may not read it.
-    const [, name = '', rest = ''] = match ?? [];
+    const [, name, rest] = /^\/repos\/([A-Za-z0-9][A-Za-z0-9._-]{0,62})(\/.*)$/.exec(path) ?? [];
+    if (name === undefined || rest === undefined) return refuse(res, NOT_FOUND);
     const access = deps.accessOf(name);
-    const readable = access === 'public' || (access === 'private' && deps.allows(req.headers.authorization));
-    if (!readable || !existsSync(join(deps.dir, name, 'config'))) {
-      res.writeHead(404, { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store' });
-      res.end('There is no such repository.\n');
-      return true;
+    if (access !== 'public') {
+      const refusal = refusalOf(deps.authenticator, req, name);
+      if (refusal !== null) return refuse(res, refusal);
     }
+    if (access === null || !existsSync(join(deps.dir, name, 'config'))) return refuse(res, NOT_FOUND);
     let handler = handlers.get(name);
     if (!handler) {
       handler = repositoryHandler(join(deps.dir, name));
@@ -43,4 +47,45 @@ export function publishedRepositories(deps: RepositoriesDeps): (req: IncomingMes
     handler(req, res, rest).catch(() => res.destroy());
     return true;
   };
+}
+
+interface Refusal {
+  status: number;
+  text: string;
+  headers?: Record<string, string>;
+}
+
+const NOT_FOUND: Refusal = { status: 404, text: 'There is no such repository.' };
+
+/** Why a request may not read a repository that is not public; null when it may. */
+function refusalOf(authenticator: Authenticator, req: IncomingMessage, name: string): Refusal | null {
+  try {
+    const caller = authenticator.authenticate(req, { basic: true });
+    if (caller.may('read', name)) return null;
+    // Logging in again as the same would not help, so no challenge.
+    return { status: 403, text: `${caller.name} may not read ${name}, if there is such a repository.` };
+  } catch (error) {
+    if (!(error instanceof ServerError)) throw error;
+    const { status, message, data } = error;
+    if (status === 401) return { status, text: `${sentence(message)}`, headers: { 'www-authenticate': CHALLENGE } };
+    const { retryAfter } = (data ?? {}) as { retryAfter?: number };
+    const refusal = { status, text: sentence(message) };
+    return retryAfter === undefined ? refusal : { ...refusal, headers: { 'retry-after': String(retryAfter) } };
+  }
+}
+
+function sentence(message: string): string {
+  return `${message.charAt(0).toUpperCase()}${message.slice(1)}.`;
+}
+
+function refuse(res: ServerResponse, { status, text, headers = {} }: Refusal): true {
+  const body = `${text}\n`;
+  res.writeHead(status, {
+    'content-type': 'text/plain; charset=utf-8',
+    'content-length': Buffer.byteLength(body),
+    'cache-control': 'no-store',
+    ...headers,
+  });
+  res.end(res.req.method === 'HEAD' ? undefined : body);
+  return true;
 }

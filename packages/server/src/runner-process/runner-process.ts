@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
-import { hash } from '../access/tokens.ts';
+import { hashToken } from '../access/token-text.ts';
 import type { Core } from '../core.ts';
 
 const FIRST_PAUSE_MS = 250;
@@ -43,7 +43,7 @@ export function createRunnerProcess({ core, url, ended }: RunnerProcessDeps): Ru
     const token = randomBytes(32).toString('base64url');
     lives += 1;
     const id = `${core.session}.${lives}`;
-    session = { id, hash: hash(token).toString('hex') };
+    session = { id, hash: hashToken(token).toString('hex') };
     mkdirSync(folder.runner, { recursive: true, mode: 0o700 });
     const process = fork(settings.runnerProgram, ['runner'], {
       env: { ...inherited(), ...environment(token) },
@@ -97,7 +97,7 @@ export function createRunnerProcess({ core, url, ended }: RunnerProcessDeps): Ru
   };
 
   return {
-    sessionOf: (token) => (session && hash(token).toString('hex') === session.hash ? session.id : null),
+    sessionOf: (token) => (session && hashToken(token).toString('hex') === session.hash ? session.id : null),
     state: () => ({
       enabled: settings.runner,
       pid: child?.pid ?? null,

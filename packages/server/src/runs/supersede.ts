@@ -1,3 +1,4 @@
+import type { Actor } from '../access/audit.ts';
 import type { Core } from '../core.ts';
 import type { Queryable } from '../database/open.ts';
 import { ServerError } from '../errors.ts';
@@ -29,7 +30,7 @@ export async function supersedeOlder(trx: Queryable, core: Core, run: RunRow): P
 }
 
 /** Ends a run by hand: nothing of it goes on that no other run wants. @throws ServerError `not-found`, `conflict` */
-export async function cancelRun(core: Core, id: string): Promise<void> {
+export async function cancelRun(core: Core, id: string, by: Actor): Promise<void> {
   await core.db.transaction().execute(async (trx) => {
     const run = await trx.selectFrom('runs').selectAll().where('id', '=', id).executeTakeFirst();
     if (!run) throw new ServerError('not-found', `there is no run ${id}`);
@@ -37,6 +38,7 @@ export async function cancelRun(core: Core, id: string): Promise<void> {
     if (run.state !== 'running') throw new ServerError('conflict', `${id} has ended: it ${run.state}`);
     const message = 'cancelled by hand';
     await endRun(trx, core, { run, state: 'cancelled', jobStates: ['blocked', 'queued', 'running'], message });
+    await core.audit.record({ caller: by, action: 'run.cancel', subject: id }, trx);
   });
   core.work.notify();
 }

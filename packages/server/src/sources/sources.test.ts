@@ -45,7 +45,7 @@ test('a source commit is what git has: modes, symlinks, odd names; whatever .git
     empty: '',
     ...Object.fromEntries([['x'.repeat(120) + '/' + 'y'.repeat(120), 'long\n']]),
   });
-  await sources.add({ name: 'app', url: repo.path });
+  await sources.add({ name: 'app', url: repo.path }, null);
   const row = await newest(core);
   assert.equal(row.revision, revision);
   assert.equal(row.pipeline, PIPELINE);
@@ -80,9 +80,9 @@ test('the same tree is the same whoever checks it out, whatever umask the server
   repo.commit('one', { 'treeline.yaml': PIPELINE, 'dir/file': '1' });
   const before = process.umask(0o077);
   t.after(() => process.umask(before));
-  await sources.add({ name: 'a', url: repo.path });
+  await sources.add({ name: 'a', url: repo.path }, null);
   process.umask(0o002);
-  await sources.add({ name: 'b', url: repo.path });
+  await sources.add({ name: 'b', url: repo.path }, null);
   const rows = await core.db.selectFrom('revisions').selectAll().execute();
   assert.equal(rows.length, 2);
   assert.deepEqual([rows[0]?.contents, rows[0]?.meta], [rows[1]?.contents, rows[1]?.meta]);
@@ -104,7 +104,7 @@ test('LFS pointers become the files that they point to', async (t) => {
     'data/image.bin': image,
   });
   assert.match(repo.git('show', 'HEAD:data/image.bin'), /git-lfs/);
-  await sources.add({ name: 'app', url: repo.path });
+  await sources.add({ name: 'app', url: repo.path }, null);
   const [project] = await core.db.selectFrom('projects').selectAll().execute();
   assert.equal(project?.error, null);
   assert.equal((await fileAt(core, await newest(core), '/data/image.bin')).text, image.toString());
@@ -113,7 +113,7 @@ test('LFS pointers become the files that they point to', async (t) => {
 test('a push makes one run; looking again makes none; what is pushed together is one run', async (t) => {
   const { core, repo, sources } = await setUp(t);
   repo.commit('one', { 'treeline.yaml': PIPELINE });
-  await sources.add({ name: 'app', url: repo.path });
+  await sources.add({ name: 'app', url: repo.path }, null);
   await sources.poll();
   assert.deepEqual(
     (await runs(core)).map((run) => run.reason),
@@ -135,22 +135,22 @@ test('a run by hand can be of any revision; the others are the newest', async (t
   const one = repo.commit('one', { 'treeline.yaml': PIPELINE });
   repo.git('tag', 'v1');
   repo.commit('two', { a: '2' });
-  await sources.add({ name: 'app', url: repo.path, run: false });
+  await sources.add({ name: 'app', url: repo.path, run: false }, null);
   assert.deepEqual(await runs(core), []);
-  const run = await sources.run('app', 'v1');
+  const run = await sources.run('app', { by: null, revision: 'v1' });
   const manifest = await core.db.selectFrom('run_manifests').selectAll().where('run_id', '=', run.id).execute();
   assert.deepEqual(
     manifest.map((entry) => entry.revision),
     [one],
   );
-  await assert.rejects(sources.run('app', 'nope'), { code: 'source-invalid' });
-  await assert.rejects(sources.run('none'), { code: 'not-found', hint: /app/ });
+  await assert.rejects(sources.run('app', { by: null, revision: 'nope' }), { code: 'source-invalid' });
+  await assert.rejects(sources.run('none', { by: null }), { code: 'not-found', hint: /app/ });
 });
 
 test('a repository that goes away is noted in its project, told once, and forgotten when it is back', async (t) => {
   const { core, repo, sources } = await setUp(t);
   repo.commit('one', { 'treeline.yaml': PIPELINE });
-  await sources.add({ name: 'app', url: repo.path, run: false });
+  await sources.add({ name: 'app', url: repo.path, run: false }, null);
   const { renameSync } = await import('node:fs');
   renameSync(repo.path, `${repo.path}.away`);
   await sources.poll();
@@ -168,7 +168,7 @@ test('a repository that goes away is noted in its project, told once, and forgot
 test('a treeline.yaml that is a symlink or huge is refused, and the project says so', async (t) => {
   const { core, repo, sources } = await setUp(t);
   repo.commit('one', { 'treeline.yaml': { symlink: '/etc/passwd' } });
-  await sources.add({ name: 'app', url: repo.path });
+  await sources.add({ name: 'app', url: repo.path }, null);
   const project = await core.db.selectFrom('projects').selectAll().executeTakeFirstOrThrow();
   assert.match(project.error ?? '', /symlink or too large/);
   assert.equal(project.head, null);

@@ -1,5 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
+import type { Actor } from '../access/audit.ts';
 import type { Core } from '../core.ts';
+import type { Queryable } from '../database/open.ts';
 import { messageOf, ServerError } from '../errors.ts';
 import { createRun } from '../runs/create.ts';
 import type { RunRow } from '../runs/tables.ts';
@@ -20,11 +22,11 @@ export interface Sources {
   /** @throws ServerError `not-found` naming those that there are. */
   find(name: string): Promise<ProjectRow>;
   /** Registers a project after asking its repository for the branch. @throws ServerError conflict, source-* */
-  add(project: NewProject): Promise<ProjectRow>;
+  add(project: NewProject, by: Actor): Promise<ProjectRow>;
   /** Forgets a project and its mirror; what is in the store stays. @throws ServerError `not-found` */
-  remove(name: string): Promise<void>;
+  remove(name: string, by: Actor): Promise<void>;
   /** Fetches now and starts a run, with `revision` instead of the branch's newest when given. */
-  run(name: string, revision?: string): Promise<RunRow>;
+  run(name: string, o: { by: Actor; revision?: string | undefined }): Promise<RunRow>;
   /** Looks at every project once; a new revision starts a run. Errors are noted in the project. */
   poll(): Promise<void>;
   /** Polls until the server closes. */
@@ -37,7 +39,7 @@ const AT_ONCE = 8;
 const PATIENCE_MS = 15_000;
 
 export function createSources(core: Core): Sources {
-  const { db, events, settings, log } = core;
+  const { db, events, audit, settings, log } = core;
   const limits = { signal: core.signal, timeoutSeconds: settings.gitTimeoutSeconds };
   const exclusive = perName();
 
@@ -53,7 +55,7 @@ export function createSources(core: Core): Sources {
   /** Brings a project's newest revision into the store; `start` says whether and how that makes a run. */
   const update = async (
     project: ProjectRow,
-    start: (before: ProjectRow, revision: RevisionRow) => { reason: string; push: boolean } | null,
+    start: (before: ProjectRow, revision: RevisionRow) => { reason: string; push: boolean; by?: Actor } | null,
   ): Promise<RunRow | null> => {
     const head = await remoteHead(project.url, project.branch, limits);
     const mirror = mirrorAt(core.folder.sources, project.name, project.url);
@@ -75,11 +77,16 @@ export function createSources(core: Core): Sources {
       if (!wanted) return null;
       const { name, branch } = project;
       const trigger = { project: name, branch, revision: head.revision };
-      return await createRun(trx, events, { reason: wanted.reason, ...(wanted.push ? { trigger } : {}) });
+      const run = await createRun(trx, events, { reason: wanted.reason, ...(wanted.push ? { trigger } : {}) });
+      if (wanted.by !== undefined) await auditRun(trx, run, wanted.by);
+      return run;
     });
     if (run) core.runs.notify();
     return run;
   };
+
+  const auditRun = (trx: Queryable, { id, reason }: RunRow, by: Actor): Promise<void> =>
+    audit.record({ caller: by, action: 'run.create', subject: id, data: { reason } }, trx);
 
   const noteError = async (project: ProjectRow, error: unknown): Promise<void> => {
     if (core.signal.aborted) return;
@@ -120,7 +127,7 @@ export function createSources(core: Core): Sources {
   return {
     find,
 
-    async add(project) {
+    async add(project, by) {
       const exists = await db.selectFrom('projects').select('name').where('name', '=', project.name).executeTakeFirst();
       if (exists) throw new ServerError('conflict', `there is a project "${project.name}" already`);
       const head = await remoteHead(project.url, project.branch, limits);
@@ -143,7 +150,9 @@ export function createSources(core: Core): Sources {
         if (!numInsertedOrUpdatedRows) {
           throw new ServerError('conflict', `there is a project "${project.name}" already`);
         }
-        await events.append('project.added', { project: row.name, url: row.url, branch: row.branch }, trx);
+        const data = { url: row.url, branch: row.branch };
+        await events.append('project.added', { project: row.name, ...data }, trx);
+        await audit.record({ caller: by, action: 'project.add', subject: row.name, data }, trx);
       });
       // A removed project of this name may have left the mirror of another repository.
       await removeMirror(mirrorAt(core.folder.sources, row.name, row.url));
@@ -152,24 +161,26 @@ export function createSources(core: Core): Sources {
       return await find(row.name);
     },
 
-    async remove(name) {
+    async remove(name, by) {
       await exclusive(name, async () => {
         const project = await find(name);
         await db.transaction().execute(async (trx) => {
           await trx.deleteFrom('projects').where('name', '=', name).execute();
           await events.append('project.removed', { project: name }, trx);
+          await audit.record({ caller: by, action: 'project.remove', subject: name }, trx);
         });
         await removeMirror(mirrorAt(core.folder.sources, name, project.url));
       });
     },
 
-    run: (name, revision) =>
+    run: (name, { by, revision }) =>
       exclusive(name, async () => {
         const project = await find(name);
         if (revision === undefined) {
           const run = await update(project, (before, found) => ({
             reason: before.head === found.revision ? `${name} by hand` : `push to ${name}: ${found.subject}`,
             push: before.head !== found.revision,
+            by,
           }));
           return run!;
         }
@@ -178,9 +189,11 @@ export function createSources(core: Core): Sources {
         const id = await resolveRevision(mirror, revision, limits);
         await importRevision(core, project, mirror, id);
         const reason = `${name} at ${revision}, by hand`;
-        const run = await db
-          .transaction()
-          .execute((trx) => createRun(trx, events, { reason, revisions: new Map([[name, id]]) }));
+        const run = await db.transaction().execute(async (trx) => {
+          const made = await createRun(trx, events, { reason, revisions: new Map([[name, id]]) });
+          await auditRun(trx, made, by);
+          return made;
+        });
         core.runs.notify();
         return run;
       }),

@@ -71,8 +71,9 @@ export async function createTestGateway(): Promise<TestGateway> {
   const authority = await openAuthority({ dir: join(dir, 'ca'), names: NAMES });
   let head: string | null = null;
   const releases = { current: async () => (head === null ? null : { commit: head }) };
-  const registry = createRegistry({ db, events, releases });
-  const pointers = createPointers({ db, events, audit: createAuditLog(db) });
+  const audit = createAuditLog(db);
+  const registry = createRegistry({ db, events, audit, releases });
+  const pointers = createPointers({ db, events, audit });
   const gateway = await createGateway({
     authority,
     registry,
@@ -118,7 +119,7 @@ export async function createTestGateway(): Promise<TestGateway> {
     },
 
     async newToken(o = {}) {
-      const made = await registry.createToken({ channel: CHANNEL, ...o });
+      const made = await registry.createToken({ channel: CHANNEL, ...o }, null);
       return `${made.secret}.${authority.fingerprint}`;
     },
 
