@@ -9,7 +9,6 @@ import type { Caller } from './caller.ts';
 import type { TokenWish } from './token-making.ts';
 import { openTokens, type Token, type Tokens } from './tokens.ts';
 
-const ADMIN: Caller = { name: 'admin', kind: 'person', session: null, address: '192.0.2.1', may: () => true };
 const DAY = 24 * 3600;
 
 describeDatabases('tokens', (fresh) => {
