@@ -6,7 +6,7 @@ import { z } from 'zod';
 export const Network = z.string().refine(isNetwork, 'expected an IP address, or a network such as 10.0.0.0/8');
 
 /** Remote address of a request: see `createAddressReader`. Null when the connection has gone. */
-export type AddressReader = (req: IncomingMessage) => string | null;
+export type AddressReader = (req: Pick<IncomingMessage, 'headers' | 'socket'>) => string | null;
 
 /**
  * Reads where requests come from. `X-Forwarded-For` is believed only of the proxies that are named, from its end: what

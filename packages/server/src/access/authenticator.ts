@@ -8,6 +8,9 @@ import type { Throttle } from './throttle.ts';
 import { hashToken, readTokenText } from './token-text.ts';
 import type { TokenProblem, Tokens } from './tokens.ts';
 
+/** What of a request tells who sends it. */
+export type Asking = Pick<IncomingMessage, 'headers' | 'method' | 'socket'>;
+
 /** Finds out who sends a request. */
 export interface Authenticator {
   /**
@@ -17,7 +20,7 @@ export interface Authenticator {
    * @throws ServerError `unauthenticated`, whose data is `{credentials: boolean}`: whether there were any;
    * `too-many-attempts`, whose data is `{retryAfter}` in seconds.
    */
-  authenticate(req: IncomingMessage, o?: { basic?: boolean }): Caller;
+  authenticate(req: Asking, o?: { basic?: boolean }): Caller;
 }
 
 export interface AuthenticatorDeps {
@@ -29,7 +32,7 @@ export interface AuthenticatorDeps {
   failures: FailedLogins;
   addressOf: AddressReader;
   /** Common name in the client certificate of the connection, if it was checked and found good. */
-  certificateOf(req: IncomingMessage): string | null;
+  certificateOf(req: Asking): string | null;
 }
 
 /**
@@ -93,7 +96,7 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     },
   };
 
-  function byCertificate(name: string, address: string | null, req: IncomingMessage): Caller {
+  function byCertificate(name: string, address: string | null, req: Asking): Caller {
     // A browser shows its certificate to whichever page makes it ask: another site's must not change anything.
     const { 'sec-fetch-site': site } = req.headers;
     if (site !== undefined && site !== 'same-origin' && site !== 'none' && !/^(GET|HEAD)$/.test(req.method ?? '')) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Database, openDatabase } from '../database/open.ts';
-import { ADMIN } from '../testing/admin.ts';
+import { ADMIN } from '../testing/callers.ts';
 import { describeDatabases } from '../testing/databases.ts';
 import { createAuditLog } from './audit.ts';
 import { readAudit } from './audit-pages.ts';

@@ -5,7 +5,7 @@ import type { Context } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { HTTPException } from 'hono/http-exception';
 import type { Logger } from 'pino';
-import type { Authenticator } from '../access/authenticator.ts';
+import type { Asking, Authenticator } from '../access/authenticator.ts';
 import type { Caller } from '../access/caller.ts';
 import { ServerError } from '../errors.ts';
 import { VERSION } from '../version.ts';
@@ -101,8 +101,10 @@ function authenticate(c: Context<ApiEnvironment>, deps: ApiDeps): Caller {
   return caller;
 }
 
-function incomingOf(c: Context<ApiEnvironment>): IncomingMessage {
-  return (c.env as unknown as { incoming: IncomingMessage }).incoming;
+/** The request as node has it; what there is of one where the app is called without a socket. */
+function incomingOf(c: Context<ApiEnvironment>): Asking {
+  const { incoming } = (c.env ?? {}) as { incoming?: IncomingMessage };
+  return incoming ?? { headers: c.req.header(), method: c.req.method, socket: {} as IncomingMessage['socket'] };
 }
 
 function answerError(error: Error, c: Context<ApiEnvironment>, log: Logger) {

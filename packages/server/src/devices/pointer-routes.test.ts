@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createApi } from '../api/app.ts';
+import { authenticatorOf } from '../testing/callers.ts';
 import { createTestCore } from '../testing/core.ts';
 import { createPointers, createRegistry, pointerRoutes } from './index.ts';
 
@@ -12,10 +13,7 @@ test('pointing takes the right to operate, an address without secrets, and can b
   const registry = createRegistry({ ...core, releases: { current: async () => null } });
   await registry.admit({ id: 'board', publicKey: 'k', policy: 'accept' });
   const api = createApi({
-    identify: (token, address) => {
-      const may = (action: string) => token === 'operator' || (token === 'viewer' && action === 'read');
-      return token === 'nobody' ? null : { name: token, kind: 'person', session: null, address, may };
-    },
+    authenticator: authenticatorOf({ operator: ['read', 'operate'], viewer: ['read'] }),
     log: core.log,
     bodyLimit: 64 * 1024,
     routes: [pointerRoutes(createPointers(core))],

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { createRoutes } from '../api/routing.ts';
 import { deviceRoutes } from '../devices/index.ts';
-import { ADMIN } from '../testing/admin.ts';
+import { ADMIN } from '../testing/callers.ts';
 import { CHANNEL, createTestGateway, type TestGateway } from './testing/test-gateway.ts';
 
 let t: TestGateway;

@@ -39,10 +39,12 @@ export function publishedRepositories(deps: RepositoriesDeps): (req: IncomingMes
       if (refusal !== null) return refuse(res, refusal);
     }
     if (access === null || !existsSync(join(deps.dir, name, 'config'))) return refuse(res, NOT_FOUND);
-    let handler = handlers.get(name);
+    // What a cache may keep depends on who may read it.
+    const key = `${access} ${name}`;
+    let handler = handlers.get(key);
     if (!handler) {
-      handler = repositoryHandler(join(deps.dir, name));
-      handlers.set(name, handler);
+      handler = repositoryHandler(join(deps.dir, name), { private: access !== 'public' });
+      handlers.set(key, handler);
     }
     handler(req, res, rest).catch(() => res.destroy());
     return true;
