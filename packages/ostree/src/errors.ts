@@ -8,6 +8,8 @@
  * - `unsupported`: well-formed, but not something that this library or this repository mode can hold
  * - `changed`: a file changed while it was being read
  * - `signature`: a signature is missing, wrong, or by nobody who is trusted
+ * - `conflict`: a ref does not hold what the caller expected, because somebody else was faster or the caller was wrong
+ * - `forbidden`: the other side does not let this caller do it
  * - `no-space`: the file system has not enough room, or would have too little left
  * - `network`: the other side could not be reached, or answered with something other than the object
  * - `io`: the operating system refused
@@ -20,6 +22,8 @@ export type OstreeErrorCode =
   | 'unsupported'
   | 'changed'
   | 'signature'
+  | 'conflict'
+  | 'forbidden'
   | 'no-space'
   | 'network'
   | 'io';

@@ -120,6 +120,23 @@ export { type PullOptions, type PullStats, pull } from './pull/pull.ts';
 export { type RemoteOptions, remoteOptions } from './pull/remote-config.ts';
 export type { SummaryFiles } from './pull/summary-file.ts';
 export type { DeltaUse } from './pull/transfer-plan.ts';
+export { PushConflict } from './push/conflict.ts';
+export type { FinishRequest, FinishResult, RecordMove, RefMove } from './push/finish.ts';
+export {
+  type PushCaller,
+  type PushErrorAnswer,
+  type PushHandler,
+  type PushHandlerOptions,
+  pushErrorAnswer,
+  pushHandler,
+} from './push/handler.ts';
+export type { ObjectId, ObjectState } from './push/object-list.ts';
+export { encodePack, PackDecoder, type PackEvents, type PackedType, type PackPiece, type PackRecord } from './push/pack.ts';
+export { type PushOptions, type PushProgress, type PushStats, push } from './push/push.ts';
+export type { PackReceipt } from './push/receive-pack.ts';
+export { type OpenedPush, type PushLimits, PushReceiver, type PushReceiverOptions } from './push/receiver.ts';
+export type { PushRemoteOptions } from './push/remote.ts';
+export type { PushIdentity } from './push/session.ts';
 export {
   assertCollectionId,
   type CollectionRef,

@@ -73,6 +73,11 @@ export class Dialler {
     return { socket, receive: (take) => void socket.on('data', take), volatile: false };
   }
 
+  /** The same as a stream like any other, for who reads it in another way. */
+  async openSocket(signal: AbortSignal): Promise<Socket> {
+    return this.#tunnelled(this.#proxy?.url ?? this.#origin, this.#origin.protocol === 'https:', signal);
+  }
+
   async #plain(to: URL, signal: AbortSignal): Promise<Dialled> {
     let taker: ((piece: Buffer) => void) | undefined;
     const early: Buffer[] = [];

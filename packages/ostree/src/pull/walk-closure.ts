@@ -22,6 +22,8 @@ export interface RootToWalk {
 
 export interface WalkOptions {
   knownIn?: Repo;
+  /** Where a dirtree is read. Default: in the repository. */
+  locate?: (checksum: Checksum) => string;
   /** Only these parts of the trees. */
   subpaths?: Subpaths | undefined;
   signal?: AbortSignal | undefined;
@@ -104,9 +106,9 @@ export async function* walkClosure(
   if (batch.length > 0) yield batch;
 }
 
-function readFolder(repo: Repo, { checksum, path }: Folder, { onDamaged }: WalkOptions): DirTree | null {
+function readFolder(repo: Repo, { checksum, path }: Folder, { onDamaged, locate }: WalkOptions): DirTree | null {
   try {
-    return readDirTreeSync(objectPath(repo, 'dirtree', checksum), checksum);
+    return readDirTreeSync(locate?.(checksum) ?? objectPath(repo, 'dirtree', checksum), checksum);
   } catch (error) {
     if (!onDamaged || !(error instanceof OstreeError)) throw error;
     onDamaged({ type: 'dirtree', checksum, path }, error);

@@ -85,8 +85,34 @@ interface StagingState {
 
 /** Makes what waits durable, and moves it to where it belongs. */
 async function moveIn(repo: Repo, path: string, state: StagingState): Promise<void> {
+  moveObjects(repo, path, await readdir(path), state);
+}
+
+/**
+ * Moves objects that lie in a folder of the repository's file system to where they belong, in the order of a
+ * transaction and as durably. It returns when all is done, which may be seconds: for a worker.
+ *
+ * @param names `<checksum>.<extension>`; names of other forms are passed over
+ */
+export function releaseObjects(repo: Pick<Repo, 'path' | 'fsync'>, path: string, names: readonly string[]): void {
+  const held = openSync(path, 'r');
+  try {
+    const state = { held, unsettled: new Set<string>() };
+    moveObjects(repo, path, names, state);
+    settleFolders(repo, state);
+  } finally {
+    closeSync(held);
+  }
+}
+
+function moveObjects(
+  repo: Pick<Repo, 'path' | 'fsync'>,
+  path: string,
+  candidates: readonly string[],
+  state: StagingState,
+): void {
   const { held, unsettled } = state;
-  const names = (await readdir(path)).filter((name) => OBJECT_NAME.test(name));
+  const names = candidates.filter((name) => OBJECT_NAME.test(name));
   if (names.length === 0) return;
   const objects = join(repo.path, 'objects');
   const many = names.length >= SYNCFS_OBJECTS && hasSyncFilesystem();
@@ -109,7 +135,7 @@ async function moveIn(repo: Repo, path: string, state: StagingState): Promise<vo
 }
 
 /** Makes it durable that objects are in these folders. */
-function settleFolders(repo: Repo, { held, unsettled }: StagingState): void {
+function settleFolders(repo: Pick<Repo, 'path' | 'fsync'>, { held, unsettled }: StagingState): void {
   if (repo.fsync && unsettled.size >= SYNCFS_OBJECTS && hasSyncFilesystem()) syncFilesystem(held);
   else if (repo.fsync && unsettled.size > 0) {
     for (const folder of [...unsettled, join(repo.path, 'objects')]) syncPath(folder);

@@ -7,7 +7,7 @@ import type { PartToApply } from '../delta/apply-part.ts';
 import { type Commit, decodeCommit, encodeCommit, type Metadata } from '../formats/commit.ts';
 import { type DirMeta, decodeDirMeta, encodeDirMeta } from '../formats/dirmeta.ts';
 import { type DirTree, decodeDirTree, encodeDirTree } from '../formats/dirtree.ts';
-import { encodeFilezHeader, type FileHeader } from '../formats/file.ts';
+import type { FileHeader } from '../formats/file.ts';
 import { S_IFDIR, S_IFREG } from '../formats/mode.ts';
 import type { Checksum, ObjectType, Tree } from '../formats/object-name.ts';
 import { encode } from '../gvariant/encode.ts';
@@ -24,6 +24,7 @@ import {
 } from '../work/store-file.ts';
 import type { Task, TaskResults } from '../work/task.ts';
 import type { ObjectToVerify } from '../work/verify-object.ts';
+import { filezParts } from './filez-parts.ts';
 import { noSpace, usableBytes } from './free-space.ts';
 import { lockRepo } from './lock.ts';
 import { assertHash, hasObject, isThere, objectPath } from './objects.ts';
@@ -77,11 +78,6 @@ export async function withTransaction<T>(
     unlock();
   }
 }
-
-/** Compressed pieces of a large file: long enough that restarting deflate costs nothing in size. */
-const PIECE_BYTES = 1024 * 1024;
-/** Not a number for each core: a worker takes some 40 MB, and a file alone is to take less than 400. */
-const PIECES_AHEAD = 3;
 
 /** What writes into a repository, all or nothing. Made by withTransaction. */
 export class Transaction {
@@ -313,8 +309,10 @@ export class Transaction {
     let written = size;
     if (this.repo.mode === 'archive') {
       const staged = join(this.#target.staging, `${checksum}.filez`);
+      const { level } = this.#target;
       const out = createWriteStream(staged, { flags: 'w', mode: 0o644 });
-      await pipeline(this.#filezParts(path, header, size), out);
+      const parts = filezParts({ path, header, size }, { level, signal: this.signal, run: (t, c) => this.#run(t, c) });
+      await pipeline(parts, out);
       written = out.bytesWritten;
     } else {
       await this.#run({ kind: 'stage-copy', target: this.#target, checksum, path, header }, size);
@@ -331,27 +329,6 @@ export class Transaction {
     if (!hashed.fresh) return;
     const [again] = await this.#run({ kind: 'store-files', target: this.#target, files: [file] }, file.size);
     if (again!.checksum !== checksum) throw changed(file.path);
-  }
-
-  async *#filezParts(path: string, header: FileHeader, size: number): AsyncGenerator<Uint8Array> {
-    yield encodeFilezHeader(header, size);
-    const ahead: Promise<Uint8Array>[] = [];
-    let offset = 0;
-    for (;;) {
-      // What is under way, not the size of the file, is what is held in memory.
-      while (offset < size && ahead.length < PIECES_AHEAD) {
-        const length = Math.min(PIECE_BYTES, size - offset);
-        const piece = { path, offset, length, last: offset + length === size, level: this.#target.level };
-        const promise = this.#run({ kind: 'deflate-piece', piece }, length);
-        promise.catch(() => {}); // looked at below, in order
-        ahead.push(promise);
-        offset += length;
-      }
-      const next = ahead.shift();
-      if (!next) return;
-      this.signal?.throwIfAborted();
-      yield await next;
-    }
   }
 
   /**

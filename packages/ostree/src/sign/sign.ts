@@ -77,6 +77,46 @@ export async function signCommit(
   await changeMetadata(repo, commit, options, (before) => addSignatures(data, before ?? [], signers, options));
 }
 
+/** More than anybody signs: what is merged may not grow without end. */
+const MAX_MERGED_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Adds to the detached metadata of a commit what a copy of it has elsewhere. Signatures of both stay. Of other keys
+ * that both have, `replace` says whose value counts; by default that of here.
+ *
+ * @returns whether that changed anything
+ * @throws OstreeError `invalid` when that gets too large
+ */
+export async function mergeDetachedMetadata(
+  repo: Repo,
+  commit: Checksum,
+  other: Metadata,
+  options: { replace?: boolean; signal?: AbortSignal } = {},
+): Promise<boolean> {
+  const { replace = false } = options;
+  let changed = false;
+  await changeMetadata(repo, commit, options, async (before) => {
+    const merged = new Map(before ?? []);
+    for (const [key, value] of other) {
+      const here = merged.get(key);
+      if (value.type === 'aay' && here?.type === 'aay' && /^ostree\.(gpgsigs$|sign\.)/.test(key)) {
+        const signatures = [...(here.value as Uint8Array[]), ...(value.value as Uint8Array[])];
+        const unique = new Map(signatures.map((one) => [Buffer.from(one).toString('latin1'), one]));
+        merged.set(key, { type: 'aay', value: [...unique.values()] });
+      } else if (!here || replace) merged.set(key, value);
+    }
+    const after: Metadata = [...merged];
+    const bytes = encode('a{sv}', after);
+    if (before && Buffer.compare(bytes, encode('a{sv}', before)) === 0) return null;
+    if (bytes.length > MAX_MERGED_BYTES) {
+      throw new OstreeError('invalid', `${commit}.commitmeta: ${bytes.length} bytes of detached metadata are too many`);
+    }
+    changed = true;
+    return after;
+  });
+  return changed;
+}
+
 /** Who reads detached metadata and then writes it must be alone: a signature added meanwhile would be lost. */
 async function changeMetadata(
   repo: Repo,

@@ -6,9 +6,11 @@ import type { Sketch, SketchOptions } from '../delta/sketch.ts';
 import type { FileHeader } from '../formats/file.ts';
 import type { Checksum } from '../formats/object-name.ts';
 import type { ObjectFormat } from '../repo/repo.ts';
+import type { ArchivedObject, ObjectToArchive } from './archive-object.ts';
 import { type CheckoutTarget, checkOutFiles, type FilesToCheckOut } from './checkout-file.ts';
 import { type CopyOptions, copyObject } from './copy-object.ts';
 import { importFilez, importFilezFile } from './import-object.ts';
+import type { ReceivedObject, ReceiveTarget, SpooledObject } from './receive-object.ts';
 import {
   deflatePiece,
   type FileToStore,
@@ -38,6 +40,10 @@ export type Task =
   | { kind: 'build-delta-part'; part: PartToBuild }
   | { kind: 'sketch-objects'; objects: Checksum[]; options: SketchOptions }
   | { kind: 'verify-objects'; format: ObjectFormat; objects: ObjectToVerify[] }
+  | { kind: 'receive-objects'; target: ReceiveTarget; objects: ReceivedObject[] }
+  | { kind: 'receive-spooled'; target: ReceiveTarget; object: SpooledObject }
+  | { kind: 'release-objects'; repo: { path: string; fsync: boolean }; folder: string; names: string[] }
+  | { kind: 'archive-objects'; format: ObjectFormat; level: number; objects: ObjectToArchive[] }
   | { kind: 'unlink-objects'; paths: string[] };
 
 export interface TaskResults {
@@ -55,6 +61,10 @@ export interface TaskResults {
   'build-delta-part': BuiltPart;
   'sketch-objects': Sketch[];
   'verify-objects': Damage[];
+  'receive-objects': number[];
+  'receive-spooled': number;
+  'release-objects': null;
+  'archive-objects': ArchivedObject[];
   'unlink-objects': boolean[];
 }
 
@@ -94,6 +104,21 @@ export async function runTask(task: Task): Promise<TaskResults[Task['kind']]> {
       return (await import('../delta/build-part.ts')).buildPart(task.part);
     case 'sketch-objects':
       return (await import('../delta/sketch.ts')).sketchObjects(task.objects, task.options);
+    case 'receive-objects': {
+      const { receiveObject } = await import('./receive-object.ts');
+      const written: number[] = [];
+      for (const object of task.objects) written.push(await receiveObject(task.target, object));
+      return written;
+    }
+    case 'receive-spooled':
+      return (await import('./receive-object.ts')).receiveSpooled(task.target, task.object);
+    case 'release-objects':
+      (await import('../repo/staging.ts')).releaseObjects(task.repo, task.folder, task.names);
+      return null;
+    case 'archive-objects': {
+      const { archiveObject } = await import('./archive-object.ts');
+      return task.objects.map((object) => archiveObject(task.format, object, task.level));
+    }
     case 'unlink-objects':
       return unlinkObjects(task.paths);
     case 'verify-objects': {

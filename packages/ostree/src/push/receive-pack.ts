@@ -1,0 +1,264 @@
+import { join } from 'node:path';
+import { assertFreeSpace } from '../repo/free-space.ts';
+import type { Repo } from '../repo/repo.ts';
+import { pool } from '../work/pool.ts';
+import { isInRepository, type ReceivedObject, receivedName } from '../work/receive-object.ts';
+import { PackDecoder, type PackRecord } from './pack.ts';
+import { PartFile } from './part-file.ts';
+import type { PushSession } from './session.ts';
+
+/** What a pack has brought. */
+export interface PackReceipt {
+  /** Objects that were new. */
+  objects: number;
+  /** Bytes of them as stored. */
+  bytes: number;
+}
+
+export interface ReceivePackOptions {
+  repo: Repo;
+  signal: AbortSignal | undefined;
+  /** Throws when so much more may not be staged. */
+  assertRoom(bytes: number): void;
+}
+
+/** Up to here an object is held in memory until it is whole; a longer one goes into a file, which outlives interruptions. */
+export const SMALL_BYTES = 4 * 1024 * 1024;
+/** What a worker gets at a time. */
+const BATCH_BYTES = 1024 * 1024;
+const BATCH_OBJECTS = 256;
+/** Received and not yet stored, for all packs together: what bounds memory when the network is faster than the disk. */
+const MAX_PENDING_BYTES = 24 * 1024 * 1024;
+const WRITE_BYTES = 1024 * 1024;
+const SPACE_EVERY_BYTES = 64 * 1024 * 1024;
+/** A small file costs about as much as this many bytes of a large one. */
+const OBJECT_COST = 4096;
+
+let pendingBytes = 0;
+const waiting = new Set<() => void>();
+
+/**
+ * Takes in a pack: small objects go to workers in batches, large ones into files that are checked when they are whole.
+ * Nothing counts as received before it is hashed.
+ */
+export async function receivePack(
+  session: PushSession,
+  source: AsyncIterable<Buffer>,
+  options: ReceivePackOptions,
+): Promise<PackReceipt> {
+  const receiving = new PackReceiving(session, options);
+  try {
+    for await (const chunk of source) {
+      options.signal?.throwIfAborted();
+      await receiving.push(chunk);
+    }
+    receiving.finish();
+  } finally {
+    // What has come whole is kept even if the connection was lost after it.
+    await receiving.settle();
+  }
+  return receiving.result();
+}
+
+class PackReceiving {
+  readonly #session: PushSession;
+  readonly #options: ReceivePackOptions;
+  readonly #decoder: PackDecoder;
+  readonly #target: { objects: string; folder: string };
+  readonly #receipt: PackReceipt = { objects: 0, bytes: 0 };
+  /** Objects that are whole, in the memory that goes to a worker with them. */
+  #batch: ReceivedObject[] = [];
+  #memory = new ArrayBuffer(0);
+  #used = 0;
+  /** The record that is being read: into memory, into a file, or (it is there already) to nowhere. */
+  #record: PackRecord | undefined;
+  #into: 'memory' | 'file' | 'nowhere' = 'nowhere';
+  #part: PartFile | null = null;
+  #steps: (() => Promise<void>)[] = [];
+  readonly #running = new Set<Promise<void>>();
+  #failure: { error: unknown } | undefined;
+  #spaceLeft = 0;
+
+  constructor(session: PushSession, options: ReceivePackOptions) {
+    this.#session = session;
+    this.#options = options;
+    this.#target = { objects: join(options.repo.path, 'objects'), folder: session.path };
+    this.#decoder = new PackDecoder({
+      begin: (record) => this.#begin(record),
+      bytes: (piece) => this.#bytes(piece),
+      end: () => this.#end(),
+    });
+  }
+
+  async push(chunk: Buffer): Promise<void> {
+    this.#throwFailure();
+    this.#decoder.push(chunk);
+    // Large objects are written in the order of their bytes, and nothing more is read meanwhile.
+    for (const step of this.#steps.splice(0)) await step();
+    await this.#part?.flush(WRITE_BYTES);
+    while (pendingBytes > MAX_PENDING_BYTES && this.#running.size > 0) {
+      await new Promise<void>((resolve) => void waiting.add(resolve));
+    }
+  }
+
+  finish(): void {
+    this.#throwFailure();
+    this.#decoder.finish();
+  }
+
+  result(): PackReceipt {
+    this.#throwFailure();
+    return this.#receipt;
+  }
+
+  /** Resolves when nothing is under way any more. */
+  async settle(): Promise<void> {
+    // The object that was just coming has been cut off.
+    if (this.#record && this.#into === 'memory') this.#batch.pop();
+    this.#send();
+    await Promise.all(this.#running);
+    await this.#letGo();
+    if (this.#failure) await this.#session.scan();
+  }
+
+  #throwFailure(): void {
+    if (this.#failure) throw this.#failure.error;
+  }
+
+  #begin(record: PackRecord): void {
+    this.#record = record;
+    const { type, checksum, total, offset, length } = record;
+    if (this.#isThere(record)) {
+      this.#into = 'nowhere';
+      return;
+    }
+    this.#options.assertRoom(length);
+    this.#session.bytes += length;
+    this.#spaceLeft -= length;
+    if (this.#spaceLeft < 0) {
+      assertFreeSpace(this.#options.repo, length);
+      this.#spaceLeft = SPACE_EVERY_BYTES;
+    }
+    if (total === length && offset === 0 && length <= SMALL_BYTES) {
+      this.#into = 'memory';
+      this.#reserve(length);
+      const data = new Uint8Array(this.#memory, this.#used, length);
+      this.#batch.push({ type, checksum, data });
+      return;
+    }
+    this.#into = 'file';
+    this.#steps.push(() => this.#openPart(record));
+  }
+
+  #isThere({ type, checksum }: PackRecord): boolean {
+    return (
+      isInRepository(this.#target, type, checksum) || (type !== 'commitmeta' && this.#session.has({ type, checksum }))
+    );
+  }
+
+  /** Makes room in the memory of the batch, or begins another one. */
+  #reserve(length: number): void {
+    const full = this.#used + length > this.#memory.byteLength || this.#batch.length >= BATCH_OBJECTS;
+    if (!full) return;
+    this.#send();
+    this.#memory = new ArrayBuffer(Math.max(length, BATCH_BYTES));
+    this.#used = 0;
+  }
+
+  #bytes(piece: Buffer): void {
+    if (this.#into === 'memory') {
+      new Uint8Array(this.#memory, this.#used, piece.length).set(piece);
+      this.#used += piece.length;
+    } else if (this.#into === 'file') {
+      const copy = Buffer.from(piece);
+      this.#steps.push(async () => this.#part?.add(copy));
+    }
+  }
+
+  #end(): void {
+    const record = this.#record!;
+    this.#record = undefined;
+    if (this.#into === 'file') this.#steps.push(() => this.#endPart(record));
+  }
+
+  async #openPart(record: PackRecord): Promise<void> {
+    const name = receivedName(record.type, record.checksum);
+    if (this.#part?.name !== name) {
+      await this.#letGo();
+      this.#part = await PartFile.open(this.#session, name);
+    }
+    await this.#part?.startAt(record.offset);
+  }
+
+  async #letGo(): Promise<void> {
+    const part = this.#part;
+    this.#part = null;
+    await part?.close();
+    part?.release();
+  }
+
+  async #endPart({ type, checksum, total }: PackRecord): Promise<void> {
+    const part = this.#part;
+    if (!part || total === null || part.size < total) return;
+    await part.flush(0);
+    this.#part = null;
+    await part.close();
+    const object = { type, checksum, path: part.path };
+    this.#run(async () => {
+      try {
+        const task = { kind: 'receive-spooled' as const, target: this.#target, object };
+        this.#count(part.name, await pool.run(task, part.size), part.size);
+      } finally {
+        // Whole, or refused and gone.
+        this.#session.parts.delete(part.name);
+        part.release();
+      }
+    });
+  }
+
+  /** Hands the batch to a worker. */
+  #send(): void {
+    const objects = this.#batch;
+    const memory = this.#memory;
+    this.#batch = [];
+    this.#memory = new ArrayBuffer(0);
+    if (objects.length === 0) return;
+    // What goes over to a worker has no length any more.
+    const size = memory.byteLength;
+    const lengths = objects.map(({ data }) => data.length);
+    const cost = size + objects.length * OBJECT_COST;
+    pendingBytes += size;
+    this.#run(async () => {
+      try {
+        const task = { kind: 'receive-objects' as const, target: this.#target, objects };
+        const written = await pool.run(task, cost, [memory]);
+        for (const [index, { type, checksum }] of objects.entries()) {
+          this.#count(receivedName(type, checksum), written[index]!, lengths[index]!);
+        }
+      } finally {
+        pendingBytes -= size;
+        for (const wake of waiting) wake();
+        waiting.clear();
+      }
+    });
+  }
+
+  #run(work: () => Promise<void>): void {
+    const running = work().catch((error: unknown) => {
+      this.#failure ??= { error };
+    });
+    this.#running.add(running);
+    void running.then(() => this.#running.delete(running));
+  }
+
+  /** @param length what has been counted as staged when it came */
+  #count(name: string, written: number, length: number): void {
+    if (written === 0) {
+      this.#session.bytes -= length;
+      return;
+    }
+    this.#session.names.add(name);
+    this.#receipt.objects++;
+    this.#receipt.bytes += written;
+  }
+}
