@@ -41,6 +41,12 @@ export const verbs: Verb[] = [
   { name: 'cancel', usage: 'RUN', summary: 'cancel a run', load: () => import('./verbs/cancel.ts') },
   { name: 'logs', usage: 'JOB', summary: 'what a job printed', load: () => import('./verbs/logs.ts') },
   {
+    name: 'push',
+    usage: '[REMOTE] REF',
+    summary: 'send a commit to a server: only what is missing there',
+    load: () => import('./verbs/push.ts'),
+  },
+  {
     name: 'publish',
     usage: 'COMMIT --to CHANNEL',
     summary: 'make a commit the release of a channel',

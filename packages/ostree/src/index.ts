@@ -131,7 +131,14 @@ export {
   pushHandler,
 } from './push/handler.ts';
 export type { ObjectId, ObjectState } from './push/object-list.ts';
-export { encodePack, PackDecoder, type PackEvents, type PackedType, type PackPiece, type PackRecord } from './push/pack.ts';
+export {
+  encodePack,
+  PackDecoder,
+  type PackEvents,
+  type PackedType,
+  type PackPiece,
+  type PackRecord,
+} from './push/pack.ts';
 export { type PushOptions, type PushProgress, type PushStats, push } from './push/push.ts';
 export type { PackReceipt } from './push/receive-pack.ts';
 export { type OpenedPush, type PushLimits, PushReceiver, type PushReceiverOptions } from './push/receiver.ts';

@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
-import { createRepo } from '@treeline/ostree';
+import { createRepo, PushReceiver } from '@treeline/ostree';
 import pino from 'pino';
 import { createAddressReader } from './access/address.ts';
 import { createAuditLog } from './access/audit.ts';
@@ -39,6 +39,7 @@ import { createGateway, type Gateway } from './gateway/index.ts';
 import { runPublisher } from './publish/publisher.ts';
 import { openRepositories } from './publish/registry.ts';
 import { publishedRepositories } from './publish/repositories.ts';
+import { pushMount } from './push/mount.ts';
 import { readProvenance } from './reading/commits.ts';
 import { channelHead } from './reading/releases.ts';
 import { createRunnerProcess } from './runner-process/runner-process.ts';
@@ -159,9 +160,12 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
     accessOf: (name) => core.repositories.accessOf(name),
     authenticator,
   });
+  const receiver = await PushReceiver.open(core.store);
+  undo.defer(() => receiver.close());
+  const pushes = pushMount({ core, receiver, identify });
   const answer = getRequestListener(api.fetch);
   const server = createServer((req, res) => {
-    if (!repositories(req, res)) void answer(req, res);
+    if (!repositories(req, res) && !pushes(req, res)) void answer(req, res);
   });
   url = await listen(server, settings);
   undo.defer(() => closeServer(server));

@@ -5,6 +5,7 @@ import { OstreeError } from '@treeline/ostree/errors.ts';
 import type { Checksum } from '@treeline/ostree/formats/object-name.ts';
 import { resolveRev } from '@treeline/ostree/repo/refs.ts';
 import { openRepo, type Repo } from '@treeline/ostree/repo/repo.ts';
+import { defaultRepoPath } from './default-repo.ts';
 import { type OptionSpec, type Parsed, UsageError } from './options.ts';
 
 /** A verb of `treeline repo`: what it takes, and what it does. */
@@ -35,12 +36,8 @@ export async function openNamedRepo(parsed: Parsed): Promise<Repo> {
  * (`ostree_repo_new_default`).
  */
 export function repoPathOf(parsed: Parsed): string {
-  const named = parsed.text('repo');
-  if (named) return named;
-  if (existsSync('objects') && existsSync('config')) return '.';
-  if (process.env.OSTREE_REPO) return process.env.OSTREE_REPO;
-  const system = join(process.env.OSTREE_SYSROOT || '/', 'ostree/repo');
-  if (existsSync(join(system, 'config'))) return system;
+  const path = parsed.text('repo') || defaultRepoPath();
+  if (path !== null) return path;
   throw new UsageError('Command requires a --repo argument');
 }
 

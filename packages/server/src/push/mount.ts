@@ -1,0 +1,45 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type PushCaller, type PushReceiver, pushHandler } from '@treeline/ostree';
+import type { Caller } from '../access/caller.ts';
+import type { Core } from '../core.ts';
+import { answerOf } from './answers.ts';
+import { callerOf, type Identify } from './credentials.ts';
+import { recordMove } from './record.ts';
+import { pushCaller } from './refs.ts';
+
+const PREFIX = '/api/v1/push/';
+
+export interface PushDeps {
+  core: Core;
+  receiver: PushReceiver;
+  identify: Identify;
+}
+
+/**
+ * Pushes into the store, below /api/v1/push/. Ahead of the API's framework, since bodies are streams of any length.
+ *
+ * @returns a handler that says whether the request was its own; the answer is then on its way.
+ */
+export function pushMount({
+  core,
+  receiver,
+  identify,
+}: PushDeps): (req: IncomingMessage, res: ServerResponse) => boolean {
+  const callers = new WeakMap<PushCaller, Caller>();
+  const handle = pushHandler(receiver, {
+    async caller(request) {
+      const caller = await callerOf(request, identify);
+      const pushing = pushCaller(caller);
+      callers.set(pushing, caller);
+      return pushing;
+    },
+    record: (pushing, move, apply) => recordMove(core, callers.get(pushing)!, move, apply),
+    answer: (error) => answerOf(error, core.log),
+  });
+  return (req, res) => {
+    const path = (req.url ?? '/').split('?', 1)[0]!;
+    if (!path.startsWith(PREFIX)) return false;
+    void handle(req, res, path.slice(PREFIX.length));
+    return true;
+  };
+}

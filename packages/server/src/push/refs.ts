@@ -1,0 +1,26 @@
+import type { PushCaller } from '@treeline/ostree';
+import { type Caller, demand } from '../access/caller.ts';
+import { ServerError } from '../errors.ts';
+
+/** Refs of the store that the server sets by itself, and by which it finds results and sources again. */
+const OWN_PREFIXES = ['results', 'sources'];
+
+/** Throws for a ref that is not for people to move. */
+export function assertPushable(ref: string): void {
+  const prefix = OWN_PREFIXES.find((one) => ref === one || ref.startsWith(`${one}/`));
+  if (prefix === undefined) return;
+  throw new ServerError('forbidden', `refs below ${prefix}/ are the server's own: ${ref} cannot be pushed`, {
+    hint: 'Push to another name.',
+  });
+}
+
+/** A caller as the engine asks about him. */
+export function pushCaller(caller: Caller): PushCaller {
+  return {
+    name: caller.name,
+    demand(action, ref) {
+      assertPushable(ref);
+      demand(caller, action, ref);
+    },
+  };
+}
