@@ -1,7 +1,7 @@
 import type { Fixtures } from '../engine/fixtures.ts';
 import { assertSameTree, newRepository } from '../engine/peers.ts';
 import type { Command } from '../suite.ts';
-import { startNginx } from './nginx.ts';
+import { startNginx } from '../../e2e/testing/nginx.ts';
 
 const CLIENTS = '8 stock clients pull at once';
 const COUNT = 8;
@@ -13,10 +13,10 @@ export async function measureClients(fixtures: Fixtures): Promise<void> {
   const repository = await fixtures.committed();
   const ours = await fixtures.serve(repository);
   const nginx = await startNginx(
-    bench,
-    'folder',
+    fixtures.path('nginx-folder'),
     `sendfile on; tcp_nopush on; access_log off; server { listen 127.0.0.1:PORT; root ${repository}; }`,
   );
+  bench.atEnd(() => nginx.stop());
   const places = Array.from({ length: COUNT }, (_, index) => fixtures.path(`client-${index}`));
   const before = (remote: string) => async () => {
     for (const place of places) await newRepository(bench, place, { mode: 'archive', remote });

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { freePort } from './nginx.ts';
 
 export const treelineBin = fileURLToPath(new URL('../../packages/cli/bin/treeline.js', import.meta.url));
 
@@ -97,22 +97,21 @@ export class TreelineServer {
     return this.#call<T>(path, { method: 'POST', body: JSON.stringify(body) });
   }
 
+  async patch<T>(path: string, body: object): Promise<T> {
+    return this.#call<T>(path, { method: 'PATCH', body: JSON.stringify(body) });
+  }
+
+  /** The admin token. */
+  get token(): string {
+    return readFileSync(join(this.data, 'admin-token'), 'utf8').trim();
+  }
+
   async #call<T>(path: string, init: RequestInit): Promise<T> {
-    const token = readFileSync(join(this.data, 'admin-token'), 'utf8').trim();
-    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+    const headers = { authorization: `Bearer ${this.token}`, 'content-type': 'application/json' };
     const response = await fetch(`${this.url}/api/v1${path}`, { ...init, headers });
     if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
     return (await response.json()) as T;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** Runs the CLI to its end; `signal` may kill it on the way. */

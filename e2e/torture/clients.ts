@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { OstreeClient, Outcome } from '../testing/ostree-client.ts';
+
+/** When the server was not there: its kills and when it answered again; the last may still go on. */
+export interface Outage {
+  from: number;
+  until: number | null;
+}
+
+export interface PullingClient {
+  client: OstreeClient;
+  /** Where its repository is made. */
+  folder: string;
+  mode: string;
+  url: string;
+  /** Outages of what it pulls from; none at all for what is never killed. */
+  outages: readonly Outage[];
+  /** File with the public key of who signs. */
+  publicKey: string;
+  channels: readonly string[];
+  /** Whether a commit is one that has been released, or is just being. */
+  isReleased(channel: string, commit: string): boolean;
+}
+
+/** What a client went through. */
+export interface Experience {
+  name: string;
+  pulls: number;
+  /** Pulls that failed because the server was not there. */
+  refused: number;
+}
+
+/** What curl and libostree say when a server dies or is not there. Nothing that they say of wrong bytes is among it. */
+const NOT_THERE =
+  /Couldn't connect|Could not connect|Failed to connect|Connection refused|Connection reset|Recv failure|Send failure|Empty reply|Server returned nothing|transfer closed|Transferred a partial file|partial file|Connection died|HTTP 50[234]/i;
+
+/** Pulls channel after channel until it is told to stop. Throws at the first failure that is not a server's absence. */
+export async function pullInLoops(what: PullingClient, signal: AbortSignal): Promise<Experience> {
+  const { client, folder, mode, url, channels } = what;
+  const repo = join(folder, 'repo');
+  const call = async (...args: string[]): Promise<Outcome> => client.ostree(folder, ...args, `--repo=${repo}`);
+  const must = async (...args: string[]): Promise<string> => {
+    const { status, output } = await call(...args);
+    assert.equal(status, 0, `${client.name}: ostree ${args.join(' ')}: ${output}`);
+    return output.trim();
+  };
+  await must('init', `--mode=${mode}`);
+  await must('remote', 'add', '--set=gpg-verify-summary=true', `--gpg-import=${what.publicKey}`, 'origin', url);
+  const experience: Experience = { name: `${client.name}, ${mode}, ${url}`, pulls: 0, refused: 0 };
+  for (let round = 0; !signal.aborted; round++) {
+    const channel = channels[round % channels.length]!;
+    const from = Date.now();
+    const { status, output } = await call('pull', 'origin', channel);
+    if (status !== 0) {
+      const isExcused = wasOut(what.outages, from, Date.now()) && NOT_THERE.test(output);
+      assert.ok(isExcused, `${experience.name}: pull of ${channel} failed after ${experience.pulls}: ${output}`);
+      experience.refused++;
+      await sleep(200);
+      continue;
+    }
+    experience.pulls++;
+    const commit = await must('rev-parse', `origin:${channel}`);
+    assert.ok(what.isReleased(channel, commit), `${experience.name}: ${channel} is at ${commit}, which was never released`);
+    if (round % 10 === 9) await must('fsck', '--quiet');
+  }
+  await must('fsck', '--quiet');
+  return experience;
+}
+
+function wasOut(outages: readonly Outage[], from: number, until: number): boolean {
+  return outages.some((outage) => outage.from <= until && (outage.until ?? Number.POSITIVE_INFINITY) >= from);
+}
