@@ -162,7 +162,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   });
   const receiver = await PushReceiver.open(core.store);
   undo.defer(() => receiver.close());
-  const pushes = pushMount({ core, receiver, identify });
+  const pushes = pushMount({ core, receiver, authenticator });
   const answer = getRequestListener(api.fetch);
   const server = createServer((req, res) => {
     if (!repositories(req, res) && !pushes(req, res)) void answer(req, res);

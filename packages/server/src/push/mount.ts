@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type PushCaller, type PushReceiver, pushHandler } from '@treeline/ostree';
-import type { Caller } from '../access/caller.ts';
+import type { Authenticator } from '../access/authenticator.ts';
+import { type Caller, demand } from '../access/caller.ts';
 import type { Core } from '../core.ts';
 import { answerOf } from './answers.ts';
-import { callerOf, type Identify } from './credentials.ts';
 import { recordMove } from './record.ts';
 import { pushCaller } from './refs.ts';
 
@@ -12,7 +12,7 @@ const PREFIX = '/api/v1/push/';
 export interface PushDeps {
   core: Core;
   receiver: PushReceiver;
-  identify: Identify;
+  authenticator: Authenticator;
 }
 
 /**
@@ -23,12 +23,15 @@ export interface PushDeps {
 export function pushMount({
   core,
   receiver,
-  identify,
+  authenticator,
 }: PushDeps): (req: IncomingMessage, res: ServerResponse) => boolean {
   const callers = new WeakMap<PushCaller, Caller>();
   const handle = pushHandler(receiver, {
     async caller(request) {
-      const caller = await callerOf(request, identify);
+      const caller = authenticator.authenticate(request, { basic: true });
+      // What the store has need not be sent, so whoever pushes can make what he names his own: knowing a checksum must
+      // grant nothing that he may not read anyway.
+      demand(caller, 'read');
       const pushing = pushCaller(caller);
       callers.set(pushing, caller);
       return pushing;
