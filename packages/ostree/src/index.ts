@@ -6,6 +6,8 @@ export { ConsumedPaths } from './commit/consumed.ts';
 export { type WriteFolderOptions, writeFolder } from './commit/folder.ts';
 export { type ObjectLinks, scanObjectLinks } from './commit/hard-links.ts';
 export { type WriteImageOptions, writeImage } from './commit/image.ts';
+export { indexCheckout } from './commit/index-checkout.ts';
+export type { CheckedOut } from './commit/lost-attributes.ts';
 export { type ModifierOptions, StatOverrides } from './commit/modifier.ts';
 export { modifyTree } from './commit/ref-tree.ts';
 export { type WriteTarOptions, writeTar } from './commit/tar.ts';

@@ -63,6 +63,12 @@ export interface CheckoutOptions {
    * `ostree checkout -U` does. Default false.
    */
   cache?: boolean;
+  /**
+   * A folder in which unpacked copies of objects are kept from one checkout to the next; files become hard links to
+   * them, where it is on the same file system. Unlike other links they may be written to: no copy is linked to two files
+   * at once, and one that was used is hashed before it is used again. For one owner's checkouts only.
+   */
+  exclusiveCache?: string;
   /** Flush the file system when all is there. Default false: a checkout can be made again. */
   fsync?: boolean;
   signal?: AbortSignal;
@@ -101,6 +107,7 @@ export async function checkout(
     userMode: repo.mode === 'bare-user-only' || (options.userMode ?? process.getuid?.() !== 0),
     links: options.requireHardLinks ? 'require' : options.hardLink === false ? 'never' : 'prefer',
     cache: options.cache ?? false,
+    exclusiveCache: options.exclusiveCache,
     placement: { existing: existing[union], replaceFolders: whiteouts && union === 'overwrite' },
   };
   const job = new CheckoutJob(repo, chainReader(repos), target, { ...options, to });

@@ -18,6 +18,9 @@ import type { Attributes } from './modifier.ts';
  * the same reason a ctime in the future is not trusted. Clear the index (delete the file below
  * `extensions/treeline/folders`) after the machine's clock was set back by hand, and do not use it
  * (`statCache: false`) on network file systems that make up ctimes.
+ *
+ * An index in a file of its own (`openIndexFile`) trusts a ctime after a tenth of a second, if it has a fraction of a
+ * second, so that it comes from a clock that ticks more often.
  */
 export interface FolderIndex {
   /** The dirtree of the whole folder when the index was saved: every checksum in it is one of that tree's. */
@@ -50,6 +53,8 @@ export interface FolderRecord {
 export const STAMP_BYTES = 64;
 const DOUBLES = STAMP_BYTES / 8;
 const SETTLED_MS = 2000;
+/** Longer than a tick of the clock from which Linux takes the times of local files. */
+const TICK_MS = 100;
 /** Stands for a ctime that is not to be trusted: no file has it. */
 const UNTRUSTED = -1;
 
@@ -110,11 +115,13 @@ export class FolderSnapshot {
   }
 
   /** What to put into an index: entries that may change unseen are made to differ from anything. */
-  settledStamps(): Buffer {
+  settledStamps(soon: boolean): Buffer {
     const settled = this.#lookedAt - SETTLED_MS;
     const stamps = Buffer.from(this.stamps);
     for (let at = 4 * 8; at < stamps.length; at += STAMP_BYTES) {
-      if (stamps.readDoubleLE(at) > settled) stamps.writeDoubleLE(UNTRUSTED, at);
+      const ctime = stamps.readDoubleLE(at);
+      if (ctime <= settled || (soon && ctime % 1000 !== 0 && ctime <= this.#lookedAt - TICK_MS)) continue;
+      stamps.writeDoubleLE(UNTRUSTED, at);
     }
     return stamps;
   }
@@ -132,7 +139,15 @@ const HEAD = 4 + 4 + 4 + 32;
  */
 export function openFolderIndex(repo: Repo, folder: string, xattrs: boolean): FolderIndex {
   const key = hash('sha256', `${resolve(folder)}\0${xattrs}`).slice(0, 32);
-  const path = join(repo.path, 'extensions/treeline/folders', key);
+  return openIndex(join(repo.path, 'extensions/treeline/folders', key), false);
+}
+
+/** The index in a file of the caller's: of one folder, wherever that is, and for one way of storing it. */
+export function openIndexFile(path: string): FolderIndex {
+  return openIndex(path, true);
+}
+
+function openIndex(path: string, soon: boolean): FolderIndex {
   const { root, records } = load(path);
   const next: Buffer[] = [];
   let kept = 0;
@@ -144,7 +159,7 @@ export function openFolderIndex(repo: Repo, folder: string, xattrs: boolean): Fo
       next.push(record.bytes);
     },
     put(folder, seen, checksums, contents) {
-      next.push(encodeRecord(folder, seen, checksums, contents));
+      next.push(encodeRecord(folder, seen.nameBytes, seen.settledStamps(soon), { checksums, contents }));
     },
     save(root) {
       if (kept === records.size && next.length === kept) return; // it is what was read
@@ -161,14 +176,19 @@ export function openFolderIndex(repo: Repo, folder: string, xattrs: boolean): Fo
   };
 }
 
-function encodeRecord(path: string, seen: FolderSnapshot, checksums: Buffer, contents: Checksum): Buffer {
+function encodeRecord(
+  path: string,
+  names: Buffer,
+  stamps: Buffer,
+  { checksums, contents }: Pick<FolderRecord, 'checksums' | 'contents'>,
+): Buffer {
   const pathBytes = Buffer.from(path);
   const head = Buffer.alloc(HEAD);
   head.writeUInt32LE(pathBytes.length, 0);
-  head.writeUInt32LE(seen.nameBytes.length, 4);
-  head.writeUInt32LE(seen.names.length, 8);
+  head.writeUInt32LE(names.length, 4);
+  head.writeUInt32LE(stamps.length / STAMP_BYTES, 8);
   head.write(contents, 12, 'hex');
-  return Buffer.concat([head, pathBytes, seen.nameBytes, seen.settledStamps(), checksums]);
+  return Buffer.concat([head, pathBytes, names, stamps, checksums]);
 }
 
 function load(path: string): { root: Checksum | null; records: Map<string, FolderRecord> } {

@@ -10,8 +10,16 @@ import { readBareObject } from '../work/bare-object.ts';
 import { pool } from '../work/pool.ts';
 import { changed, type FileToStore } from '../work/store-file.ts';
 import type { ConsumedPaths } from './consumed.ts';
-import { type FolderIndex, type FolderRecord, FolderSnapshot, knownEntries, openFolderIndex } from './folder-index.ts';
+import {
+  type FolderIndex,
+  type FolderRecord,
+  FolderSnapshot,
+  knownEntries,
+  openFolderIndex,
+  openIndexFile,
+} from './folder-index.ts';
 import { linkKey, type ObjectLinks } from './hard-links.ts';
+import { type CheckedOut, type LostAttributes, lostAttributes } from './lost-attributes.ts';
 import { type Attributes, type Modifier, type ModifierOptions, modifierOf } from './modifier.ts';
 
 export interface WriteFolderOptions extends ModifierOptions {
@@ -22,6 +30,10 @@ export interface WriteFolderOptions extends ModifierOptions {
    * Default true. See folder-index.ts for when an entry is not trusted.
    */
   statCache?: boolean;
+  /** Remember them in this file instead, in which indexCheckout may have put what was checked out. */
+  indexFile?: string;
+  /** The folder is a checkout in user mode: what of its files such a checkout cannot have is taken from there. */
+  checkedOut?: CheckedOut;
   /**
    * A tree that is whole in this repository and cannot be deleted meanwhile: that of a commit that a ref names. When it
    * is what the folder was the last time, its objects need not be looked for one by one.
@@ -90,6 +102,7 @@ class Walk {
   /** All that the index knows is in the repository. */
   readonly #complete: boolean;
   readonly #xattrs: boolean;
+  readonly #lost: LostAttributes | null;
   readonly #device: number;
   #batch: { file: FileToStore; tree: DirTree; name: string }[] = [];
   #batchBytes = 0;
@@ -104,7 +117,10 @@ class Walk {
     this.#options = options;
     this.#modifier = modifierOf(options, tx.repo.mode, 'tree');
     this.#xattrs = !tx.repo.ignoreXattrs && this.#modifier.xattrs;
-    this.#index = options.statCache === false ? null : openFolderIndex(tx.repo, folder, this.#xattrs);
+    const { statCache, indexFile, checkedOut } = options;
+    if (statCache === false) this.#index = null;
+    else this.#index = indexFile ? openIndexFile(indexFile) : openFolderIndex(tx.repo, folder, this.#xattrs);
+    this.#lost = checkedOut ? lostAttributes(tx.repo, checkedOut) : null;
     this.#complete = this.#index?.root !== null && this.#index?.root === options.base?.contents;
     this.#device = lstatSync(tx.repo.path).dev;
   }
@@ -113,7 +129,7 @@ class Walk {
     const attributes = this.#modifier.apply('/', stats);
     if (!attributes) throw new OstreeError('invalid', "Can't commit an empty tree");
     const finish = await this.#folder(path, '/');
-    const meta = this.#meta(path, attributes);
+    const meta = this.#meta(path, '/', attributes);
     return () => {
       const { contents } = finish();
       this.#index?.save(contents);
@@ -138,12 +154,13 @@ class Walk {
         const below = relative === '/' ? `/${name}` : `${relative}/${name}`;
         const meta = unchanged
           ? record.checksums.toString('hex', 32 * index, 32 * index + 32)
-          : (this.#stored('dirmeta', known[index]) ?? this.#meta(inner, attributes));
+          : (this.#stored('dirmeta', known[index]) ?? this.#meta(inner, below, attributes));
         children.push({ name, meta, finish: await this.#folder(inner, below) });
         continue;
       }
       const checksum = entry.linked ?? (unchanged ? '' : this.#stored('file', known[index]));
-      if (checksum === undefined) this.#store(inner, entry, tree);
+      if (checksum === undefined)
+        this.#store(inner, relative === '/' ? `/${name}` : `${relative}/${name}`, entry, tree);
       else {
         if (!unchanged) tree.files.set(name, checksum);
         this.#tx.countKnown();
@@ -209,7 +226,9 @@ class Walk {
     return entries;
   }
 
-  #meta(path: string, { uid, gid, mode }: Attributes): Checksum {
+  #meta(path: string, relative: string, attributes: Attributes): Checksum {
+    if (this.#lost) return this.#tx.writeDirMeta(this.#lost.folder(relative, attributes.mode));
+    const { uid, gid, mode } = attributes;
     const xattrs = this.#xattrs ? readXattrs(path) : [];
     const key = xattrs.length === 0 ? `${uid}:${gid}:${mode}` : null;
     const known = key && this.#metas.get(key);
@@ -233,11 +252,12 @@ class Walk {
     return { name, stats, attributes, ...xattrs, ...(adopt ? { adopt } : {}) };
   }
 
-  #store(path: string, { name, stats, attributes, xattrs, adopt }: Entry, tree: DirTree): void {
+  #store(path: string, relative: string, { name, stats, attributes, xattrs, adopt }: Entry, tree: DirTree): void {
     const { uid, gid, mode } = attributes;
     const size = stats.isSymbolicLink() ? 0 : stats.size;
     tree.files.set(name, ''); // holds its place; replaced when its batch is back
-    const file = { path, uid, gid, mode, size, xattrs: xattrs ?? this.#xattrs, ...(adopt ? { adopt } : {}) };
+    const own = { uid, gid, mode, xattrs: xattrs ?? this.#xattrs };
+    const file = { path, size, ...(this.#lost?.file(relative, path, mode) ?? own), ...(adopt ? { adopt } : {}) };
     this.#batch.push({ file, tree, name });
     this.#batchBytes += size;
   }

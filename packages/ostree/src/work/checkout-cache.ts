@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { linkSync, lstatSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { linkSync, lstatSync, mkdirSync, renameSync, rmSync, type Stats } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { systemCode } from '../errors.ts';
 import { type Checksum, loosePath } from '../formats/object-name.ts';
@@ -46,5 +46,70 @@ export function tryLink(from: string, to: string): boolean {
     const code = systemCode(error);
     if (code === 'EXDEV' || code === 'EMLINK' || code === 'EPERM') return false;
     throw error;
+  }
+}
+
+/** Whether linkExclusively may find a copy that nobody uses. */
+export function hasFreeCopy(cache: string, checksum: Checksum): boolean {
+  return lstatSync(join(cache, loosePath(checksum, 'file')), { throwIfNoEntry: false })?.nlink === 1;
+}
+
+/** What linkExclusively needs to know of an object. */
+export interface ExclusiveObject {
+  /** Whether a copy that lies in the cache is still what was put there. */
+  isPristine(path: string, stats: Stats): Promise<boolean>;
+  /** Makes a new file from the object. Throws EEXIST. */
+  write(path: string): Promise<void>;
+}
+
+/**
+ * Makes a file that is a hard link to the cache's unpacked copy of an object, or else a file of its own. **No copy is
+ * linked to two files at once**, so that writing into one in place changes nothing elsewhere but the cache; and a copy
+ * that was in use is looked through before it is used again. One that somebody wrote to is thrown away.
+ *
+ * @param cache a folder of the caller's, on any file system; where it is another one than that of `to`, nothing is linked
+ * @returns whether content was written
+ */
+export async function linkExclusively(
+  cache: string,
+  checksum: Checksum,
+  to: string,
+  object: ExclusiveObject,
+): Promise<boolean> {
+  const copy = join(cache, loosePath(checksum, 'file'));
+  const stats = lstatSync(copy, { throwIfNoEntry: false });
+  if (stats?.nlink === 1) {
+    const pristine = await object.isPristine(copy, stats);
+    if (pristine && claim(copy, to)) return false;
+    if (!pristine) rmSync(copy, { force: true });
+  }
+  await object.write(to);
+  keepCopy(to, copy);
+  return true;
+}
+
+/** Links to a copy that nobody uses; false when somebody was faster, here or in another process. */
+function claim(copy: string, to: string): boolean {
+  if (!tryLink(copy, to)) return false;
+  // Whoever links last sees that he is not alone, so at most one keeps his link.
+  if (lstatSync(to).nlink === 2) return true;
+  rmSync(to);
+  return false;
+}
+
+/** Puts a new file into the cache as well, unless there is one. A cache that takes nothing is only slow. */
+function keepCopy(file: string, copy: string): void {
+  for (const isFirst of [true, false]) {
+    try {
+      tryLink(file, copy);
+      return;
+    } catch (error) {
+      const code = systemCode(error);
+      if (code !== 'ENOENT' || !isFirst) {
+        if (code === 'EEXIST' || code === 'EACCES' || code === 'EROFS' || code === 'ENOSPC') return;
+        throw error;
+      }
+      mkdirSync(dirname(copy), { recursive: true, mode: 0o700 });
+    }
   }
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -12,20 +13,23 @@ import {
   lstatSync,
   lutimesSync,
   openSync,
+  readFileSync,
   readSync,
+  type Stats,
   symlinkSync,
   writeSync,
 } from 'node:fs';
+import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createInflateRaw } from 'node:zlib';
 import { OstreeError, systemCode } from '../errors.ts';
-import { decodeFilezHeader, type FileHeader, type FilezHeader } from '../formats/file.ts';
+import { decodeFilezHeader, encodeFileHeader, type FileHeader, type FilezHeader } from '../formats/file.ts';
 import { S_IFLNK, S_IFMT, S_IFREG } from '../formats/mode.ts';
 import { type Checksum, loosePath } from '../formats/object-name.ts';
-import { writeXattrs } from '../fs/syscalls.ts';
+import { readXattrs, writeXattrs, type Xattr } from '../fs/syscalls.ts';
 import { fileExtension, type ObjectFormat, type RepoMode } from '../repo/repo.ts';
 import { bareUserMode, readBareObject } from './bare-object.ts';
-import { cachedCopy, tryLink } from './checkout-cache.ts';
+import { cachedCopy, hasFreeCopy, linkExclusively, tryLink } from './checkout-cache.ts';
 import { inflateBody } from './import-object.ts';
 import { readFilezHeader } from './object-header.ts';
 import { type Placement, placeFile } from './place-file.ts';
@@ -66,6 +70,8 @@ export interface CheckoutTarget {
   links: 'prefer' | 'require' | 'never';
   /** Keep unpacked copies of an archive repository's objects in it, and link to those. */
   cache: boolean;
+  /** A folder of unpacked copies, each linked to one file at a time, instead: see linkExclusively. */
+  exclusiveCache?: string | undefined;
   placement: Placement;
 }
 
@@ -102,6 +108,12 @@ async function checkOutFile(target: CheckoutTarget, checksum: Checksum, to: stri
     place(async (path) => {
       written = await writeCopy(target, source, path);
     });
+  if (target.exclusiveCache !== undefined && linkable && !symlink && target.links !== 'never') {
+    await place(async (path) => {
+      written = (await linkToOwnCopy(target, target.exclusiveCache!, source, path)) ? size : 0;
+    });
+    return written;
+  }
   const linkTo = linkable && target.links !== 'never' ? await linkedObject(target, source, symlink) : null;
   if (linkTo === null) await copy();
   else {
@@ -115,6 +127,49 @@ async function checkOutFile(target: CheckoutTarget, checksum: Checksum, to: stri
     if (!linked) await copy();
   }
   return written;
+}
+
+/** Makes a file that is a link to a copy of the object that no other file is a link to, or a file of its own. */
+function linkToOwnCopy(target: CheckoutTarget, cache: string, source: SourceObject, to: string): Promise<boolean> {
+  return linkExclusively(exclusiveFolder(target, cache), source.checksum, to, {
+    isPristine: (path, stats) => isPristine(target, source, path, stats),
+    write: async (path) => {
+      await writeCopy(target, source, path);
+    },
+  });
+}
+
+/**
+ * Whether an unpacked copy is what writeCopy made. Times and attributes tell most of the time; but a program can write
+ * into a file and set its time back, so the content is hashed.
+ */
+async function isPristine(target: CheckoutTarget, source: SourceObject, path: string, stats: Stats): Promise<boolean> {
+  const { header, size, checksum } = source;
+  const { uid, gid, xattrs } = target.userMode
+    ? { uid: process.geteuid?.(), gid: process.getegid?.(), xattrs: [] }
+    : header;
+  const mode = header.mode & (S_IFMT | permissionsOf(target));
+  if (stats.mode !== mode || stats.size !== size || stats.mtimeMs !== 0) return false;
+  if (stats.uid !== uid || stats.gid !== gid || !sameXattrs(readXattrs(path), xattrs)) return false;
+  const hash = createHash('sha256').update(encodeFileHeader(header));
+  if (size <= WHOLE_FILE_BYTES) hash.update(readFileSync(path));
+  else for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+  return hash.digest('hex') === checksum;
+}
+
+/** A label of SELinux may come by itself: the system gives one to each new file. */
+function sameXattrs(a: readonly Xattr[], b: readonly Xattr[]): boolean {
+  const bytes = (list: readonly Xattr[]) =>
+    list
+      .map(([name, value]) => [Buffer.from(name), Buffer.from(value)] as const)
+      .filter(([name]) => name.toString() !== 'security.selinux')
+      .flat();
+  const [left, right] = [bytes(a), bytes(b)];
+  return left.length === right.length && left.every((part, index) => part.equals(right[index]!));
+}
+
+function permissionsOf(target: CheckoutTarget): number {
+  return target.userMode ? 0o1777 : 0o7777;
 }
 
 /** What a file can be a link to; null when it has to be copied. Throws `unsupported` where that will not do. */
@@ -146,7 +201,7 @@ function openObject(target: CheckoutTarget, checksum: Checksum, to: string): Sou
   for (const format of target.repos) {
     const path = `${format.path}/objects/${loosePath(checksum, fileExtension(format.mode))}`;
     try {
-      if (format.mode === 'archive') return { format, checksum, path, ...openFilez(path, `${checksum}.filez`) };
+      if (format.mode === 'archive') return { format, checksum, path, ...openArchived(target, path, checksum) };
       return { format, checksum, path, ...openBare(target, format, path, checksum) };
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw error;
@@ -164,7 +219,7 @@ function openBare(
   path: string,
   checksum: Checksum,
 ): { header: FileHeader; size: number } {
-  if (target.links !== 'never' && target.placement.existing !== 'identical') {
+  if (target.links !== 'never' && target.exclusiveCache === undefined && target.placement.existing !== 'identical') {
     const { uid, gid, mode, size } = lstatSync(path);
     const own = format.mode === 'bare-user' ? bareUserMode(path) : mode;
     if (own !== null && (own & S_IFMT) === S_IFREG && size > 0) {
@@ -172,6 +227,23 @@ function openBare(
     }
   }
   return readBareObject(format, path, `${checksum}.file`);
+}
+
+/** Of an object that is going to be a link nothing but the header is needed. */
+function openArchived(
+  target: CheckoutTarget,
+  path: string,
+  checksum: Checksum,
+): Pick<SourceObject, 'header' | 'size' | 'filez'> {
+  const object = `${checksum}.filez`;
+  const { exclusiveCache: cache } = target;
+  if (cache === undefined || !hasFreeCopy(exclusiveFolder(target, cache), checksum)) return openFilez(path, object);
+  return readFilezHeader(path, object);
+}
+
+/** Copies with and without owners and attributes are different files. */
+function exclusiveFolder(target: CheckoutTarget, cache: string): string {
+  return join(cache, target.userMode ? 'user' : 'exact');
 }
 
 function openFilez(path: string, object: string): Pick<SourceObject, 'header' | 'size' | 'filez'> {
@@ -260,6 +332,6 @@ function finish(target: CheckoutTarget, header: FileHeader, fd: number, path: st
     if (uid !== undefined && gid !== undefined && (stats.uid !== uid || stats.gid !== gid)) fchownSync(fd, uid, gid);
   }
   // After chown, which clears the setuid bits.
-  fchmodSync(fd, header.mode & (target.userMode ? 0o1777 : 0o7777));
+  fchmodSync(fd, header.mode & permissionsOf(target));
   futimesSync(fd, 0, 0);
 }
