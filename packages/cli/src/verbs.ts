@@ -85,6 +85,24 @@ export const verbs: Verb[] = [
     load: () => import('./verbs/devices.ts'),
   },
   {
+    name: 'token',
+    usage: 'create|list|…',
+    summary: 'who may do what, on which refs, until when',
+    load: () => import('./verbs/token.ts'),
+  },
+  {
+    name: 'whoami',
+    usage: '',
+    summary: 'who the server takes you for, and what you may do',
+    load: () => import('./verbs/whoami.ts'),
+  },
+  {
+    name: 'audit',
+    usage: '',
+    summary: 'who changed what, from where and when',
+    load: () => import('./verbs/audit.ts'),
+  },
+  {
     name: 'agent',
     usage: 'enrol|run|status',
     summary: 'the update agent, on a device',

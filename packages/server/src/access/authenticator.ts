@@ -56,19 +56,20 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     const client = clientKey(address ?? '');
     // The tokens in files cannot be named without being right, unless somebody put words of their own there.
     const known = tokens.isNamed(text) || (isGenerated(text) && roots.check(text) !== null);
-    const guessed = `${client} ${known ? text.slice(0, 11) : ''}`;
+    const guessed = `${client} ${text.slice(0, 11)}`;
     const proven = `${client} ${hashToken(text).toString('base64url')}`;
     const addressWait = throttle.wait(client);
     if (!throttle.hasSucceeded(proven)) {
       const wait = known ? throttle.wait(guessed) : addressWait;
-      if (wait > 0) throw tooMany(wait);
+      if (wait > 0) throw tooMany(addressWait || wait);
     }
     const found = identify(text, address);
     if (typeof found !== 'string') {
       throttle.succeeded(proven);
       return found;
     }
-    for (const key of new Set([client, guessed])) throttle.failed(key);
+    if (known) throttle.failed(guessed);
+    if (addressWait === 0) throttle.failed(client);
     deps.failures.note(address, known ? text.slice(3, 11) : null);
     // Otherwise a wrong secret of a token that exists would be told apart from one of none.
     if (addressWait > 0) throw tooMany(addressWait);
