@@ -51,7 +51,7 @@ export function declare(command: Command, session: Session): void {
     .addHelpText(
       'after',
       `\n${roles}\n\nExamples:\n  treeline token create ci --role developer --on 'robot/**' --expires 90d` +
-        "\n  treeline token create acme --allow read --on acme-images\n  treeline token create garage --allow push --on 'yocto/*'",
+        "\n  treeline token create acme --allow read --on acme-images\n  treeline token create garage --allow read,push --on 'yocto/*'",
     )
     .action((name: string, _: object, self: Command) => create(name, self, session));
 

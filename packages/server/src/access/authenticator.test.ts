@@ -77,6 +77,8 @@ test('a certificate stands for a token while that is good; a header goes before 
   const site = { ...headers, 'sec-fetch-site': 'cross-site' };
   assert.equal(ask({ headers: site, method: 'POST' }), 'forbidden');
   assert.equal(ask({ headers: { ...headers, 'sec-fetch-site': 'same-origin' }, method: 'POST' }), 'mirror');
+  const basic = { authorization: `Basic ${btoa('x:y')}`, 'sec-fetch-site': 'cross-site' };
+  assert.equal(ask({ headers: basic, method: 'POST' }), 'forbidden');
   await tokens.revoke(made.token, ADMIN);
   assert.equal(ask({ headers }), 'unauthenticated');
 });

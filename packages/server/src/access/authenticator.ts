@@ -85,10 +85,14 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
       const header = req.headers.authorization;
       if (header !== undefined) {
         const text = tokenIn(header, basic);
+        if (/^Basic /i.test(header)) refuseOtherSites(req);
         if (text !== null) return byToken(text, address);
       } else {
         const name = deps.certificateOf(req);
-        if (name !== null) return byCertificate(name, address, req);
+        if (name !== null) {
+          refuseOtherSites(req);
+          return byCertificate(name, address);
+        }
       }
       throw new ServerError('unauthenticated', 'a bearer token is required', {
         hint: 'Authorization: Bearer tl_…; whoever administers the server makes one: treeline token create.',
@@ -97,12 +101,7 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     },
   };
 
-  function byCertificate(name: string, address: string | null, req: Asking): Caller {
-    // A browser shows its certificate to whichever page makes it ask: another site's must not change anything.
-    const { 'sec-fetch-site': site } = req.headers;
-    if (site !== undefined && site !== 'same-origin' && site !== 'none' && !/^(GET|HEAD)$/.test(req.method ?? '')) {
-      throw new ServerError('forbidden', 'a page of another site asked for this');
-    }
+  function byCertificate(name: string, address: string | null): Caller {
     const found = tokens.findCertificate(name);
     if (typeof found !== 'string') return tokens.callerOf(found, address);
     throw new ServerError('unauthenticated', `no token stands for certificates of "${name}" (${found})`, {
@@ -122,6 +121,13 @@ const PROBLEMS: Record<TokenProblem, { message: string; hint: string }> = {
   expired: { message: 'the token has expired', hint: ASK },
   revoked: { message: 'the token has been revoked', hint: ASK },
 };
+
+/** A browser shows passwords and certificates for any page that makes it ask: another site's must change nothing. */
+function refuseOtherSites({ headers, method = '' }: Asking): void {
+  const { 'sec-fetch-site': site } = headers;
+  if (site === undefined || site === 'same-origin' || site === 'none' || method === 'GET' || method === 'HEAD') return;
+  throw new ServerError('forbidden', 'a page of another site asked for this');
+}
 
 function isGenerated(text: string): boolean {
   const form = readTokenText(text);
