@@ -232,6 +232,8 @@ export {
   type SignatureKey,
   type Signer,
 } from './sign/signer.ts';
+export type { SummaryChanges } from './summary/listing.ts';
+export type { PublishSummaryOptions } from './summary/publish.ts';
 export { autoUpdateSummary, type UpdateSummaryOptions, updateSummary } from './summary/update.ts';
 export type { Amount, DeltaAmount } from './usage/amount.ts';
 export { CountedFiles } from './usage/counted-files.ts';

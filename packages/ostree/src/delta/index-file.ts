@@ -55,8 +55,6 @@ export function decodeDeltaIndex(data: Uint8Array, object = 'delta index'): List
 export interface UpdateDeltaIndexesOptions {
   /** Only the index of this commit. */
   to?: Checksum;
-  /** The digest of a delta's superblock, for who knows it already. Default: reads and hashes it. */
-  digest?: (delta: DeltaName) => Promise<Checksum>;
   signal?: AbortSignal;
 }
 
@@ -67,7 +65,7 @@ export interface UpdateDeltaIndexesOptions {
  * @returns every delta with the digest of its superblock, sorted by name
  */
 export async function updateDeltaIndexes(repo: Repo, options: UpdateDeltaIndexesOptions = {}): Promise<ListedDelta[]> {
-  const { to: only, signal, digest = (delta) => superblockDigest(repo, delta) } = options;
+  const { to: only, signal } = options;
   if (only !== undefined) assertChecksum(only);
   const unlock = await lockRepo(repo, 'shared', signal);
   try {
@@ -78,7 +76,7 @@ export async function updateDeltaIndexes(repo: Repo, options: UpdateDeltaIndexes
     for (const delta of await listDeltas(repo)) {
       if (only !== undefined && delta.to !== only) continue;
       signal?.throwIfAborted();
-      const listed = { ...delta, superblock: await digest(delta) };
+      const listed = { ...delta, superblock: await superblockDigest(repo, delta) };
       all.push(listed);
       byCommit.set(delta.to, [...(byCommit.get(delta.to) ?? []), listed]);
     }
@@ -89,7 +87,8 @@ export async function updateDeltaIndexes(repo: Repo, options: UpdateDeltaIndexes
   }
 }
 
-async function writeIndex(repo: Repo, to: Checksum, deltas: readonly ListedDelta[]): Promise<void> {
+/** @internal Makes the index of a commit list these deltas and no others; there is none of none. */
+export async function writeIndex(repo: Repo, to: Checksum, deltas: readonly ListedDelta[]): Promise<void> {
   const path = join(repo.path, deltaIndexPath(to));
   if (deltas.length === 0) {
     await rm(path, { force: true });
@@ -101,8 +100,8 @@ async function writeIndex(repo: Repo, to: Checksum, deltas: readonly ListedDelta
   await writeFileDurably(path, data);
 }
 
-/** Who pulls from this repository by its path learns from its config that there are indexes. */
-async function announceIndexes(repo: Repo): Promise<void> {
+/** @internal Who pulls from this repository by its path learns from its config that there are indexes. */
+export async function announceIndexes(repo: Repo): Promise<void> {
   const core = repo.config.get('core');
   if (core?.get('indexed-deltas') === 'true') return;
   const config = new Map(repo.config);

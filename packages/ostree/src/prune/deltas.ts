@@ -1,6 +1,6 @@
-import { updateDeltaIndexes } from '../delta/index-file.ts';
+import { writeIndex } from '../delta/index-file.ts';
 import type { DeltaName } from '../delta/names.ts';
-import { deleteDelta, listDeltas } from '../delta/stored.ts';
+import { deleteDelta, listDeltas, superblockDigest } from '../delta/stored.ts';
 import { OstreeError } from '../errors.ts';
 import type { Checksum } from '../formats/object-name.ts';
 import { lockRepo } from '../repo/lock.ts';
@@ -19,19 +19,23 @@ export async function pruneDeltas(repo: Repo, options: PruneDeltasOptions = {}):
   const { to, signal } = options;
   const isUseless = (delta: DeltaName) => (to === undefined ? !hasObject(repo, 'commit', delta.to) : delta.to === to);
   if (!(await listDeltas(repo)).some(isUseless)) return [];
-  const deleted: DeltaName[] = [];
   const unlock = await lockRepo(repo, 'exclusive', signal);
   try {
-    for (const delta of await listDeltas(repo)) {
-      if (!isUseless(delta)) continue;
+    const [useless, kept] = [[] as DeltaName[], [] as DeltaName[]];
+    for (const delta of await listDeltas(repo)) (isUseless(delta) ? useless : kept).push(delta);
+    // First they are not named any more, then they go.
+    for (const commit of new Set(useless.map((delta) => delta.to))) {
+      const listed = kept.filter((delta) => delta.to === commit);
+      const digests = listed.map(async (delta) => ({ ...delta, superblock: await superblockDigest(repo, delta) }));
+      await writeIndex(repo, commit, await Promise.all(digests));
+    }
+    for (const delta of useless) {
       await deleteDelta(repo, delta).catch((error: unknown) => {
         if (!(error instanceof OstreeError) || error.code !== 'not-found') throw error;
       });
-      deleted.push(delta);
     }
+    return useless;
   } finally {
     unlock();
   }
-  for (const commit of new Set(deleted.map((delta) => delta.to))) await updateDeltaIndexes(repo, { to: commit });
-  return deleted;
 }

@@ -174,7 +174,19 @@ export interface ListRefsOptions {
   onBroken?: (name: string, error: OstreeError) => void;
   /** Leave out the refs of remotes. */
   localOnly?: boolean;
+  /** @internal Default: the disk. */
+  access?: RefAccess;
 }
+
+/** @internal Where refs come from: the disk, or the memory of who has read them before. */
+export interface RefAccess {
+  /** What is in a folder; nothing when it is not there. */
+  entries(folder: string): readonly Dirent[];
+  /** As readRefFile. */
+  read(path: string): Checksum | null;
+}
+
+const DISK: RefAccess = { entries: readEntries, read: readRefFile };
 
 /**
  * All refs with their commits, sorted by name; those of remotes as `remote:name`. Refs of collections that are
@@ -189,15 +201,16 @@ export async function listRefs(
   prefix?: string,
   options: ListRefsOptions = {},
 ): Promise<Map<string, Checksum>> {
+  const { access = DISK } = options;
   const isWanted = (name: string) => !prefix || name === prefix || name.startsWith(`${prefix}/`);
   const found = new Map<string, Checksum>();
   const collect = (folder: string, start: string) => {
-    for (const { name: below, path } of refFiles(folder)) {
+    for (const { name: below, path } of refFiles(folder, access)) {
       const name = start + below;
       if (!isWanted(name)) continue;
       try {
         if (!isRefName(below)) parseRefspec(below); // throws
-        const commit = readRefFile(path);
+        const commit = access.read(path);
         if (commit) found.set(name, commit);
       } catch (error) {
         if (!options.onBroken || !(error instanceof OstreeError)) throw error;
@@ -223,19 +236,26 @@ export async function listAliases(repo: Repo): Promise<Map<string, string>> {
 }
 
 /** @internal The files below a folder of refs, but for hidden ones: those are writes under way, and other tools'. */
-export function* refFiles(folder: string, below = ''): Generator<{ name: string; path: string; link: boolean }> {
-  let entries: Dirent[];
-  try {
-    entries = readdirSync(folder, { withFileTypes: true });
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return;
-    throw error;
-  }
-  for (const entry of entries) {
+export function* refFiles(
+  folder: string,
+  access: Pick<RefAccess, 'entries'> = DISK,
+  below = '',
+): Generator<{ name: string; path: string; link: boolean }> {
+  for (const entry of access.entries(folder)) {
     if (entry.name.startsWith('.')) continue;
     const path = `${folder}/${entry.name}`;
-    if (entry.isDirectory()) yield* refFiles(path, `${below}${entry.name}/`);
+    if (entry.isDirectory()) yield* refFiles(path, access, `${below}${entry.name}/`);
     else yield { name: below + entry.name, path, link: entry.isSymbolicLink() };
+  }
+}
+
+/** @internal The entries of a folder that need not be there. */
+export function readEntries(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true });
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw error;
   }
 }
 

@@ -144,7 +144,9 @@ function repoMode(name: string, path: string): RepoMode {
 export async function writeConfig(repo: Repo, config: KeyFile): Promise<void> {
   openConfigured(repo.path, config);
   const path = join(repo.path, 'config');
-  await writeFileDurably(path, mergeKeyFile(await readFile(path, 'utf8'), config));
+  const before = await readFile(path, 'utf8');
+  const merged = mergeKeyFile(before, config);
+  if (merged !== before) await writeFileDurably(path, merged);
 }
 
 /** The file extension of content objects in a repository of this mode. */

@@ -1,11 +1,23 @@
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
-import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { writeCommit } from '../commit/write-commit.ts';
 import { deltaSuperblockPath } from '../delta/names.ts';
+import { deleteDelta, listDeltaIndexes, listDeltas } from '../delta/stored.ts';
 import { swap } from '../formats/commit.ts';
 import { type Checksum, compareNames } from '../formats/object-name.ts';
 import {
@@ -73,7 +85,7 @@ describe('a summary', () => {
     const { size, version, timestamp } = decodeSummary(summaryOf(repo)).refs.get('main')!;
     assert.deepEqual([size > 7, version, timestamp], [true, '1.0', 1000]);
     appendFileSync(join(repo.path, 'summary'), 'x');
-    writeFileSync(join(repo.path, 'tmp/cache/treeline-summary.json'), '{"version":1,"summary":7,"superblocks":[]}');
+    writeFileSync(join(repo.path, 'tmp/cache/treeline-superblocks.json'), '[["x",[1],7]]');
     await updateSummary(repo);
     assert.equal(decodeSummary(summaryOf(repo)).refs.get('main')?.version, '1.0');
   });
@@ -130,6 +142,95 @@ describe('a summary', () => {
     assert.equal(values.get('ostree.summary.expires')?.value, swap(99n));
     assert.equal(values.get('ostree.summary.tombstone-commits')?.value, true);
     assert.equal(values.has('ostree.static-deltas'), false);
+  });
+
+  test('that is told what has changed says what one says that looks at everything', async (t) => {
+    const base = scratchFolder(t);
+    const repo = await createRepo(join(base, 'repo'));
+    const now = 5000;
+    /** The same bytes by a process that has never seen the repository. */
+    const fresh = async (): Promise<Buffer> => {
+      const copy = join(base, `copy-${Math.random()}`);
+      cpSync(repo.path, copy, { recursive: true });
+      rmSync(join(copy, 'tmp/cache'), { recursive: true });
+      const other = await openRepo(copy);
+      await updateSummary(other, { now });
+      return summaryOf(other);
+    };
+    const commits: Checksum[] = [];
+    for (const ref of ['b', 'd', 'f']) commits.push(await commitOn(repo, ref, 1000));
+    await updateSummary(repo, { now, changed: { refs: ['f'] } }); // the first one looks at everything
+    assert.deepEqual([...decodeSummary(summaryOf(repo)).refs.keys()], ['b', 'd', 'f']);
+    const addDelta = (from: Checksum | null, to: Checksum, text: string) => {
+      const path = join(repo.path, deltaSuperblockPath(from, to));
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, text);
+      return { from, to };
+    };
+    const [one, two, three] = commits as [Checksum, Checksum, Checksum];
+    const steps: (() => Promise<Parameters<typeof updateSummary>[1]>)[] = [
+      async () => ({ changed: { refs: [await commitOn(repo, 'a', 1).then(() => 'a')] } }),
+      async () => ({ changed: { refs: [await commitOn(repo, 'c/deep', 2).then(() => 'c/deep')] } }),
+      async () => ({ changed: { refs: [await commitOn(repo, 'd', 3, '2.0').then(() => 'd')] } }),
+      async () => ({ changed: { refs: [await setRef(repo, 'b', null).then(() => 'b'), 'never'] } }),
+      async () => ({ changed: { deltas: [addDelta(null, one, 'x'), addDelta(one, two, 'y')] } }),
+      async () => ({ changed: { deltas: [addDelta(three, two, 'z'), addDelta(null, one, 'other')] } }),
+      async () => {
+        await deleteDelta(repo, { from: one, to: two });
+        await deleteDelta(repo, { from: null, to: one });
+        return {
+          changed: {
+            deltas: [
+              { from: one, to: two },
+              { from: null, to: one },
+            ],
+          },
+        };
+      },
+      async () => ({ changed: {} }),
+      async () => {
+        const leaveOut = [{ from: three, to: two }];
+        await updateSummary(repo, { now, changed: {}, leaveOut });
+        const told = summaryOf(repo);
+        assert.deepEqual([await listDeltaIndexes(repo), (await listDeltas(repo)).length], [[], 1]);
+        await updateSummary(repo, { now, leaveOut });
+        assert.ok(told.equals(summaryOf(repo)));
+        await deleteDelta(repo, leaveOut[0]!);
+        return { changed: {} };
+      },
+    ];
+    for (const [index, step] of steps.entries()) {
+      await updateSummary(repo, { now, ...(await step()) });
+      assert.ok(summaryOf(repo).equals(await fresh()), `step ${index}`);
+      const indexed = await listDeltaIndexes(repo);
+      assert.deepEqual(indexed, [...new Set((await listDeltas(repo)).map(({ to }) => to))].sort());
+    }
+    // Another's summary says nothing of what has changed since.
+    await commitOn(repo, 'theirs', 9);
+    ostree(`--repo=${repo.path}`, 'summary', '-u');
+    await commitOn(repo, 'ours', 9);
+    await updateSummary(repo, { now, changed: {} });
+    assert.ok(decodeSummary(summaryOf(repo)).refs.has('ours'));
+    assert.ok(summaryOf(repo).equals(await fresh()));
+  });
+
+  test('of refs and deltas that are read from memory follows what has changed on disk', async (t) => {
+    const repo = await createRepo(join(scratchFolder(t), 'repo'));
+    const commits = new Map<string, Checksum>();
+    for (let index = 0; index < 6; index++) commits.set(`r/${index}`, await commitOn(repo, `r/${index}`, index));
+    await sleep(2100); // what is younger is read again in any case
+    const refs = () =>
+      Object.fromEntries([...decodeSummary(summaryOf(repo)).refs].map(([name, { commit }]) => [name, commit]));
+    for (let round = 0; round < 2; round++) await updateSummary(repo);
+    assert.deepEqual(refs(), Object.fromEntries(commits));
+    // In place, as no tool of OSTree does it; by renaming; and by a link.
+    writeFileSync(join(repo.path, 'refs/heads/r/1'), `${commits.get('r/2')}\n`);
+    await setRef(repo, 'r/3', commits.get('r/4')!);
+    rmSync(join(repo.path, 'refs/heads/r/5'));
+    symlinkSync('0', join(repo.path, 'refs/heads/r/5'));
+    await updateSummary(repo);
+    const [zero, , two, , four] = [...commits.values()];
+    assert.deepEqual(refs(), { 'r/0': zero, 'r/1': two, 'r/2': two, 'r/3': four, 'r/4': four, 'r/5': zero });
   });
 
   test('of a collection has a commit of its own, and lists others apart', async (t) => {

@@ -1,18 +1,17 @@
-import { readFile } from 'node:fs/promises';
-import { encodeDeltaList, type ListedDelta, STATIC_DELTAS, updateDeltaIndexes } from '../delta/index-file.ts';
-import { decodeCommit, type Metadata, metadataValue, swap } from '../formats/commit.ts';
+import { encodeDeltaList, STATIC_DELTAS } from '../delta/index-file.ts';
+import type { DeltaName } from '../delta/names.ts';
+import { type Metadata, swap } from '../formats/commit.ts';
 import { type Checksum, compareNames } from '../formats/object-name.ts';
-import { decodeSummaryEntry, encodeSummaryEntry, joinSummary } from '../formats/summary.ts';
+import { decodeSummaryEntry, joinSummary } from '../formats/summary.ts';
 import { encode, type Value, type Variant } from '../gvariant/encode.ts';
-import { listCollectionRefs, ownCollection } from '../repo/collection-refs.ts';
+import { ownCollection } from '../repo/collection-refs.ts';
 import { lockRepo, SUMMARY_LOCK, takeTurn } from '../repo/lock.ts';
-import { hasObject, objectPath, readMetadata } from '../repo/objects.ts';
-import { listRefs } from '../repo/refs.ts';
 import type { Repo } from '../repo/repo.ts';
 import { repoSettings } from '../repo/settings.ts';
 import { addSignatures, signCommit } from '../sign/sign.ts';
 import type { Signer } from '../sign/signer.ts';
-import { type KnownSummary, readKnownSummary } from './known.ts';
+import { knownSummary } from './known.ts';
+import { type Listing, listChanges, listEverything, type SummaryChanges } from './listing.ts';
 import { writeMetadataCommit } from './metadata-commit.ts';
 import { type PublishSummaryOptions, publishSummary } from './publish.ts';
 
@@ -29,6 +28,16 @@ export interface UpdateSummaryOptions extends PublishSummaryOptions {
    * summary -u` makes it. Default true.
    */
   metadataCommit?: boolean;
+  /**
+   * What has changed since the summary before, for who alone changes the repository: nothing else is looked at, as long
+   * as that summary is in place, and this process made it. Deltas that are gone, and refs, are to be named as well.
+   */
+  changed?: SummaryChanges;
+  /**
+   * Deltas that are going to be deleted: neither the summary nor an index names them any more. Who deletes them
+   * afterwards takes none away from a client that has been told of it.
+   */
+  leaveOut?: readonly DeltaName[];
 }
 
 /**
@@ -56,13 +65,11 @@ export async function updateSummary(repo: Repo, options: UpdateSummaryOptions = 
     }
     let unlock = await lockRepo(repo, 'shared', signal); // what is listed is not pruned meanwhile
     try {
-      const known = readKnownSummary(repo);
-      const { refs, others } = await listEntries(repo, known, collection);
-      const deltas = await updateDeltaIndexes(repo, {
-        digest: (delta) => known.digest(delta),
-        ...(signal && { signal }),
-      });
-      const summary = joinSummary(refs, withOwnKeys(repo, { metadata, collection, others, deltas, now }));
+      const known = knownSummary(repo);
+      const listing =
+        (options.changed && (await listChanges(repo, known, options.changed, options))) ??
+        (await listEverything(repo, known, options));
+      const summary = joinSummary(entries(listing.refs, listing.commits), withOwnKeys(repo, listing, metadata, now));
       const signatures =
         signers.length > 0
           ? encode('a{sv}', await addSignatures(summary, [], signers, signal ? { signal } : {}))
@@ -79,7 +86,7 @@ export async function updateSummary(repo: Repo, options: UpdateSummaryOptions = 
         ...(signal && { signal }),
         onVisible,
       });
-      await known.save(summary);
+      await known.save(summary, listing);
     } finally {
       unlock();
     }
@@ -93,61 +100,15 @@ export async function autoUpdateSummary(repo: Repo): Promise<void> {
   if (repoSettings(repo.config).autoUpdateSummary) await updateSummary(repo, { metadataCommit: false });
 }
 
-type Entry = readonly [name: string, entry: Buffer];
-
-/** The repository's own refs, and those of other collections. */
-async function listEntries(
-  repo: Repo,
-  known: KnownSummary,
-  collection: string | null,
-): Promise<{ refs: Entry[]; others: Map<string, Entry[]> }> {
-  const fresh = new Map<Checksum, Buffer>();
-  const entryOf = async (commit: Checksum): Promise<Buffer> => {
-    const before = known.entries.get(commit);
-    if (before && hasObject(repo, 'commit', commit)) return before;
-    const entry = fresh.get(commit) ?? (await readEntry(repo, commit));
-    fresh.set(commit, entry);
-    return entry;
-  };
-  const refs: Entry[] = [];
-  const others = new Map<string, Entry[]>();
-  if (collection === null) {
-    for (const [name, commit] of await listRefs(repo, undefined, { localOnly: true })) {
-      refs.push([name, await entryOf(commit)]);
-    }
-  }
-  for (const { collection: id, ref, commit } of await listCollectionRefs(repo)) {
-    const entry = [ref, await entryOf(commit)] as const;
-    if (id === collection) refs.push(entry);
-    else others.set(id, [...(others.get(id) ?? []), entry]);
-  }
-  return { refs, others };
-}
-
-/** The commit is not hashed: damage is for fsck to find, and one damaged commit must not hide all other refs. */
-async function readEntry(repo: Repo, commit: Checksum): Promise<Buffer> {
-  const data = await readFile(objectPath(repo, 'commit', commit)).catch(() => readMetadata(repo, 'commit', commit));
-  const { timestamp, metadata } = decodeCommit(data, `${commit}.commit`);
-  const version = metadataValue(metadata, 'version');
-  return encodeSummaryEntry({
-    commit,
-    size: data.length,
-    timestamp,
-    version: version?.type === 's' ? (version.value as string) : null,
-  });
-}
-
-interface OwnKeys {
-  metadata: Metadata;
-  collection: string | null;
-  others: ReadonlyMap<string, Entry[]>;
-  deltas: readonly ListedDelta[];
-  now: number;
+/** The refs of a list with what is said of their commits. */
+function entries(refs: ReadonlyMap<string, Checksum>, commits: Listing['commits']): [string, Buffer][] {
+  return [...refs].map(([name, commit]) => [name, commits.get(commit)!]);
 }
 
 /** The caller's metadata, and what libostree's clients look for (`regenerate_metadata`). */
-function withOwnKeys(repo: Repo, { metadata, collection, others, deltas, now }: OwnKeys): Metadata {
+function withOwnKeys(repo: Repo, { others, deltas, commits }: Listing, metadata: Metadata, now: number): Metadata {
   const core = repo.config.get('core');
+  const collection = ownCollection(repo);
   const own: [string, Variant][] = [
     ['ostree.summary.mode', { type: 's', value: core?.get('mode') ?? 'bare' }],
     ['ostree.summary.last-modified', { type: 't', value: swap(BigInt(Math.floor(now / 1000))) }],
@@ -158,7 +119,9 @@ function withOwnKeys(repo: Repo, { metadata, collection, others, deltas, now }: 
   if (others.size > 0) {
     const value = [...others]
       .sort(([a], [b]) => compareNames(a, b))
-      .map(([id, entries]): Value => [id, entries.map(([name, entry]): Value => [name, decodeSummaryEntry(entry)])]);
+      .map(([id, refs]): Value => {
+        return [id, entries(refs, commits).map(([name, entry]): Value => [name, decodeSummaryEntry(entry)])];
+      });
     own.push(['ostree.summary.collection-map', { type: 'a{sa(s(taya{sv}))}', value }]);
   }
   if (deltas.length > 0 && core?.get('no-deltas-in-summary') !== 'true') {
