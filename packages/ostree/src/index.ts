@@ -214,6 +214,7 @@ export {
   verifySigned,
 } from './sign/remote-verification.ts';
 export {
+  addMissingSignatures,
   addSignatures,
   deleteSignatures,
   isIssuedBy,

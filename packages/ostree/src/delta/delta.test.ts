@@ -310,7 +310,7 @@ test('stops when it is told to, and leaves nothing behind', async (t) => {
   controller.abort();
   await assert.rejects(promise, { name: 'AbortError' });
   assert.deepEqual(
-    readdirSync(join(sample.path, 'tmp')).filter((name) => name.startsWith('delta-')),
+    readdirSync(join(sample.path, 'tmp')).filter((name) => name.startsWith('treeline-')),
     [],
   );
   assert.deepEqual(await listDeltas(await openRepo(sample.path)), []);

@@ -8,6 +8,7 @@ import { syncFilesystem } from '../fs/syscalls.ts';
 import { lockRepo } from '../repo/lock.ts';
 import { readDetachedMetadata, readMetadata } from '../repo/objects.ts';
 import type { Repo } from '../repo/repo.ts';
+import { openStaging, type Staging } from '../repo/staging.ts';
 import type { Signer } from '../sign/signer.ts';
 import { DeltaWork } from './delta-work.ts';
 import { deltaFolder } from './names.ts';
@@ -74,15 +75,22 @@ export async function generateDelta(repo: Repo, options: GenerateDeltaOptions): 
     const path = options.file ?? join(repo.path, deltaFolder(from, to), 'superblock');
     const folder = dirname(path);
     mkdirSync(folder, { recursive: true });
-    const scratch = await mkdtemp(join(options.file ? folder : join(repo.path, 'tmp'), 'delta-'));
+    const scratch = await openScratch(repo, options.file === undefined ? null : folder);
     try {
-      return await generate(repo, options, { path, folder, scratch });
+      return await generate(repo, options, { path, folder, scratch: scratch.path });
     } finally {
-      await rm(scratch, { recursive: true, force: true });
+      await scratch.close();
     }
   } finally {
     unlock();
   }
+}
+
+/** Where parts wait. In the repository's own `tmp` whoever writes next removes what a killed process left. */
+async function openScratch(repo: Repo, folder: string | null): Promise<Pick<Staging, 'path' | 'close'>> {
+  if (folder === null) return openStaging(repo);
+  const path = await mkdtemp(join(folder, 'delta-'));
+  return { path, close: () => rm(path, { recursive: true, force: true }) };
 }
 
 interface Places {

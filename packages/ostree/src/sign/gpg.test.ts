@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -14,8 +14,8 @@ import { gpgKeyring } from './gpg-keyring.ts';
 import { formatGpgSignature } from './gpg-signature.ts';
 import { signaturePackets } from './openpgp.ts';
 import { remoteVerification, signaturesOf, verifySigned } from './remote-verification.ts';
-import { signCommit } from './sign.ts';
-import { gpgSigner } from './signer.ts';
+import { addMissingSignatures, signCommit } from './sign.ts';
+import { commandSigner, ed25519Signer, gpgSigner } from './signer.ts';
 
 /** A repository with an unsigned commit, made by libostree. */
 async function commitByOstree(t: TestContext, ...options: string[]): Promise<{ repo: Repo; commit: string }> {
@@ -268,4 +268,32 @@ test('a key that is not there is called that', async (t) => {
     code: 'signature',
   });
   assert.equal(await readDetachedMetadata(repo, commit), null);
+});
+
+test('missing signatures are added once, whatever signs: a key in memory, gpg, a program that says not who it is', async (t) => {
+  const home = gpgHome(t);
+  const key = home.newKey('Ann <ann@example.com>');
+  const other = home.newKey('Bob <bob@example.com>');
+  const { repo, commit } = await commitByOstree(t);
+  const program = join(scratchFolder(t), 'sign');
+  writeFileSync(program, `#!/bin/sh\nexec gpg --homedir '${home.path}' --batch -u ${other} --detach-sign -o -\n`, {
+    mode: 0o755,
+  });
+  const { privateKey } = generateKeyPairSync('ed25519');
+  const { d = '', x = '' } = privateKey.export({ format: 'jwk' });
+  const secret = Buffer.concat([Buffer.from(d, 'base64url'), Buffer.from(x, 'base64url')]).toString('base64');
+  const signers = [
+    gpgSigner({ keyId: key, homedir: home.path }),
+    commandSigner({ kind: 'gpg', command: [program] }),
+    ed25519Signer(secret),
+  ];
+  assert.deepEqual(await addMissingSignatures(repo, commit, signers.slice(0, 1)), [true]);
+  assert.deepEqual(await addMissingSignatures(repo, commit, signers), [false, true, true]);
+  const signed = (await readDetachedMetadata(repo, commit))!;
+  assert.deepEqual(await addMissingSignatures(repo, commit, signers), [false, false, false]);
+  assert.deepEqual(await readDetachedMetadata(repo, commit), signed);
+  assert.equal(signaturesOf(signed, 'ostree.gpgsigs')?.length, 2);
+  assert.equal(signaturesOf(signed, 'ostree.sign.ed25519')?.length, 1);
+});
+  assert.equal(signaturesOf((await readDetachedMetadata(again.repo, again.commit))!, 'ostree.gpgsigs')?.length, 2);
 });

@@ -117,6 +117,54 @@ export async function mergeDetachedMetadata(
   return changed;
 }
 
+/**
+ * Makes a commit signed by each of these: who has signed it already does not again. So it may be done twice, with the
+ * same outcome, also where a signer cannot say who it is.
+ *
+ * @returns for each signer whether it signed just now
+ * @throws OstreeError `not-found` without the commit, `signature` when a signer cannot
+ */
+export async function addMissingSignatures(
+  repo: Repo,
+  commit: Checksum,
+  signers: readonly Signer[],
+  options: SignOptions = {},
+): Promise<boolean[]> {
+  const data = await readMetadata(repo, 'commit', commit);
+  const added: boolean[] = [];
+  await changeMetadata(repo, commit, options, async (found) => {
+    const before = found ?? [];
+    let metadata = before;
+    for (const signer of signers) {
+      const there = signaturesOf(metadata, signer.metadataKey) ?? [];
+      const signature = await missingSignature(data, there, signer, options);
+      added.push(signature !== null);
+      if (signature) metadata = withSignatures(metadata, signer.metadataKey, [...there, signature]);
+    }
+    return metadata === before ? null : metadata;
+  });
+  return added;
+}
+
+/** A signature that is not there yet; null when there is one by this signer. */
+async function missingSignature(
+  data: Uint8Array,
+  there: readonly Uint8Array[],
+  signer: Signer,
+  { signal }: SignOptions,
+): Promise<Uint8Array | null> {
+  if (signer.key && there.length > 0) {
+    const issuers = await signer.key.issuers(signal);
+    if (there.some((one) => issuers.some((issuer) => isIssuedBy(one, issuer)))) return null;
+  }
+  const signature = await signer.sign(data, signal);
+  // ed25519 signs the same bytes in the same way; an OpenPGP signature has a time, but says whose it is.
+  if (there.some((one) => Buffer.compare(one, signature) === 0)) return null;
+  const by = (signaturePackets(signature) ?? []).flatMap((packet) => packet.issuers);
+  return there.some((one) => by.some((issuer) => isIssuedBy(one, issuer))) ? null : signature;
+}
+}
+
 /** Who reads detached metadata and then writes it must be alone: a signature added meanwhile would be lost. */
 async function changeMetadata(
   repo: Repo,
