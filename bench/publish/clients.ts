@@ -1,7 +1,7 @@
+import { startNginx } from '../../e2e/testing/nginx.ts';
 import type { Fixtures } from '../engine/fixtures.ts';
 import { assertSameTree, newRepository } from '../engine/peers.ts';
 import type { Command } from '../suite.ts';
-import { startNginx } from '../../e2e/testing/nginx.ts';
 
 const CLIENTS = '8 stock clients pull at once';
 const COUNT = 8;

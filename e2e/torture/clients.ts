@@ -62,7 +62,10 @@ export async function pullInLoops(what: PullingClient, signal: AbortSignal): Pro
     }
     experience.pulls++;
     const commit = await must('rev-parse', `origin:${channel}`);
-    assert.ok(what.isReleased(channel, commit), `${experience.name}: ${channel} is at ${commit}, which was never released`);
+    assert.ok(
+      what.isReleased(channel, commit),
+      `${experience.name}: ${channel} is at ${commit}, which was never released`,
+    );
     if (round % 10 === 9) await must('fsck', '--quiet');
   }
   await must('fsck', '--quiet');

@@ -84,7 +84,9 @@ test('whatever is killed when, clients get whole releases and nothing acknowledg
     assert.ok(pulls > 0, `${name} never got anything`);
   }
   const { pushes, publishes, prunes, repeated, acknowledged } = done;
-  t.diagnostic(`${pushes} pushes, ${publishes} publishes, ${prunes} prunes, ${kills} kills, ${repeated} calls repeated`);
+  t.diagnostic(
+    `${pushes} pushes, ${publishes} publishes, ${prunes} prunes, ${kills} kills, ${repeated} calls repeated`,
+  );
   assert.ok(kills > 5, `only ${kills} kills`);
 
   await server.kill();
@@ -93,7 +95,9 @@ test('whatever is killed when, clients get whole releases and nothing acknowledg
   for (const repo of ['store', 'repos/public']) {
     const path = join(server.data, repo);
     execFileSync('ostree', ['fsck', '--quiet', `--repo=${path}`], { stdio: 'pipe' });
-    const leftovers = readdirSync(join(path, 'tmp')).filter((name) => /^(treeline-|summary-)/.test(name) && !/\.lock$/.test(name));
+    const leftovers = readdirSync(join(path, 'tmp')).filter(
+      (name) => /^(treeline-|summary-)/.test(name) && !/\.lock$/.test(name),
+    );
     assert.deepEqual(leftovers, [], `${repo}/tmp has something that nobody will finish`);
   }
 });

@@ -243,7 +243,7 @@ async function newestRun(): Promise<Run> {
 }
 
 async function releases(): Promise<Release[]> {
-  return (await treeline.json<{ releases: Release[] }>('releases', CHANNEL)).releases;
+  return (await treeline.json<{ releases: Release[] }>('release', 'list', CHANNEL)).releases;
 }
 
 /** Tells a run as it goes: a line for each job when it ends, then what was reused and why the others ran. */

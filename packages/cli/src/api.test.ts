@@ -3,7 +3,19 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { commit, device, diff, job, newCommit, oldCommit, project, release, run } from './testing/answers.ts';
+import {
+  commit,
+  device,
+  diff,
+  job,
+  newCommit,
+  oldCommit,
+  project,
+  publication,
+  release,
+  repository,
+  run,
+} from './testing/answers.ts';
 import { treeline } from './testing/command.ts';
 import { type Answer, standIn } from './testing/stand-in.ts';
 
@@ -23,7 +35,16 @@ const everything: Record<string, Answer> = {
   [`GET commits/${newCommit}`]: commit,
   'GET commits/bbbb': commit,
   'GET diff': diff,
-  'POST publish': release(2),
+  'GET releases/2': { release: release(2), publication: publication([release(2)]) },
+  'POST publish': publication([release(2)]),
+  'POST releases/revert': publication([release(3, { commit: oldCommit, previous: newCommit })]),
+  'POST releases/2/cancel': { release: release(2), publication: publication([release(2)]) },
+  'GET repositories': { repositories: [repository] },
+  'GET repositories/public': repository,
+  'POST repositories': repository,
+  'PATCH repositories/public': repository,
+  'DELETE repositories/public': (_, response) => void response.writeHead(204).end(),
+  'POST signing-keys': { name: 'release', publicKey: 'PUBLIC' },
   'GET devices': { devices: [device('board-1')] },
   'GET devices/board-1': { ...device('board-1'), events: [], inventory: {} },
   'PATCH devices/board-1': device('board-1'),
@@ -51,8 +72,18 @@ test('every verb prints one JSON document with --json', async () => {
     [['status', '3'], run()],
     [['cancel', '3'], run()],
     [['logs', 'app/package'], { job: 'app/package', execution: 'x-package', log: 'one\ntwo \x1b[2Jthree\n' }],
-    [['publish', 'bbbb', '--to', 'robot/edge'], release(2)],
-    [['releases'], { releases: [release(2), release(1)] }],
+    [['publish', 'bbbb', '--to', 'robot/edge'], publication([release(2)])],
+    [['release'], { releases: [release(2), release(1)] }],
+    [['release', 'list', 'robot/edge'], { releases: [release(2), release(1)] }],
+    [['release', 'show', '2'], { release: release(2), publication: publication([release(2)]) }],
+    [['release', 'revert', 'robot/edge'], publication([release(3, { commit: oldCommit, previous: newCommit })])],
+    [['release', 'cancel', '2'], { release: release(2), publication: publication([release(2)]) }],
+    [['repository'], { repositories: [repository] }],
+    [['repository', 'show', 'public'], repository],
+    [['repository', 'add', 'public', 'access=public'], repository],
+    [['repository', 'set', 'public', 'deltas.most=3'], repository],
+    [['repository', 'remove', 'public'], { removed: 'public' }],
+    [['repository', 'new-key', 'release'], { name: 'release', publicKey: 'PUBLIC' }],
     [['show', 'robot/edge'], commit],
     [['diff', '1', '2'], diff],
     [['devices', 'remove', 'board-1'], { removed: 'board-1' }],

@@ -32,7 +32,7 @@ export async function resolveCommit(client: Client, rev: string): Promise<string
     const release = releases.find(({ number }) => number === Number(rev.replace('#', '')));
     if (release) return release.commit;
     if (rev.startsWith('#'))
-      throw new CliError('not-found', `There is no release ${rev}.`, { hint: 'treeline releases' });
+      throw new CliError('not-found', `There is no release ${rev}.`, { hint: 'treeline release list' });
   }
   const released = await channelCommit(client, rev);
   if (released) return released;
@@ -43,13 +43,15 @@ export async function resolveCommit(client: Client, rev: string): Promise<string
     if (/^\d{1,6}$/.test(rev)) throw noRelease(rev);
     throw new CliError(error.code, `Nothing is named "${rev}".`, {
       cause: error,
-      hint: 'Give a channel (treeline releases), a release number, project/artifact, or the first characters of a commit.',
+      hint: 'Give a channel (treeline release list), a release number, project/artifact, or the first characters of a commit.',
     });
   }
 }
 
 function noRelease(rev: string): CliError {
-  return new CliError('not-found', `There is no release ${rev}.`, { hint: 'Those that there are: treeline releases' });
+  return new CliError('not-found', `There is no release ${rev}.`, {
+    hint: 'Those that there are: treeline release list',
+  });
 }
 
 async function channelCommit(client: Client, rev: string): Promise<string | null> {
@@ -64,7 +66,7 @@ async function channelCommit(client: Client, rev: string): Promise<string | null
     const previous = release?.previous ?? null;
     if (!previous) {
       throw new CliError('not-found', `Channel ${channel} has no release that far back as ${rev}.`, {
-        hint: `treeline releases ${channel}`,
+        hint: `treeline release list ${channel}`,
       });
     }
     release = newestOf(releases, previous, release!.number);

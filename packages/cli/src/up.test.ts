@@ -91,7 +91,7 @@ test('from a repository to a release, a difference, a checkout and a device', as
   assert.match(await does('status'), /^robot\/system {2}passed {2}\S+.* changed/m);
   assert.match(await does('runs'), /^ +2 {2}passed[\s\S]*^ +1 {2}passed/m);
   assert.match(await does('project'), /^robot +main +[0-9a-f]{10} +Say goodbye/m);
-  assert.match(await does('releases'), /^ +\d+ {2}\* {2}public:robot\/edge/m);
+  assert.match(await does('release'), /^ +\d+ {2}\* {2}public:robot\/edge/m);
   assert.match(await does('show', 'robot/edge'), /^artifact +robot\/system$[\s\S]*Say goodbye/m);
   const diff = JSON.parse(await does('diff', 'robot/edge^', 'robot/edge', '--json')) as {
     changes: object[];

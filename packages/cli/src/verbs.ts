@@ -49,14 +49,14 @@ export const verbs: Verb[] = [
   {
     name: 'publish',
     usage: 'COMMIT --to CHANNEL',
-    summary: 'make a commit the release of a channel',
+    summary: 'make commits the releases of channels',
     load: () => import('./verbs/publish.ts'),
   },
   {
-    name: 'releases',
-    usage: '[CHANNEL]',
-    summary: 'what was published when',
-    load: () => import('./verbs/releases.ts'),
+    name: 'release',
+    usage: '[list|show|revert|…]',
+    summary: 'what was published when, and how to take it back',
+    load: () => import('./verbs/release.ts'),
   },
   {
     name: 'repository',

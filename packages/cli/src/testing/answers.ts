@@ -1,4 +1,16 @@
-import type { CommitInfo, Device, Diff, Job, Project, Release, RunDetail, Source } from '@treeline/server';
+import type {
+  CommitInfo,
+  Device,
+  Diff,
+  Job,
+  Project,
+  Publication,
+  Release,
+  Repository,
+  RunDetail,
+  Source,
+} from '@treeline/server';
+import { RepositorySettings } from '@treeline/server/schema';
 
 /** Answers of the API as the server gives them, for tests that want to see how they are shown. */
 
@@ -99,11 +111,39 @@ export function release(number: number, changes: Partial<Release> = {}): Release
     reason: 'run 3',
     message: null,
     current: number !== 1,
+    publication: number,
+    step: null,
+    progress: null,
+    by: null,
     createdAt: time,
     publishedAt: time,
     ...changes,
   };
 }
+
+export function publication(releases: Release[], changes: Partial<Publication> = {}): Publication {
+  const { number, repository, state, message, reason, by, runId } = releases[0]!;
+  return {
+    ...{ number, repository, state, message, reason, by, runId, releases },
+    step: null,
+    progress: null,
+    signatures: [{ commit: newCommit, key: 'ed25519:release' }],
+    deltas: [{ from: oldCommit, to: newCommit, state: 'made', bytes: 4096, message: null }],
+    createdAt: time,
+    finishedAt: time,
+    ...changes,
+  };
+}
+
+export const repository: Repository = {
+  name: 'public',
+  settings: RepositorySettings.parse({ access: 'public', signing: [{ type: 'ed25519', file: 'release' }] }),
+  path: '/repos/public/',
+  publicKeys: [{ key: 'ed25519:release', publicKey: 'PUBLIC' }],
+  channels: [{ channel: 'robot/edge', commit: newCommit, publishedAt: time }],
+  refreshing: false,
+  createdAt: time,
+};
 
 export const commit: CommitInfo = {
   commit: newCommit,

@@ -1,83 +1,98 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { Release } from '@treeline/server';
+import type { Publication } from '@treeline/server';
 import type { Command } from 'commander';
 import type { Client } from '../connection/client.ts';
 import { CliError } from '../errors.ts';
-import { paint } from '../output/colour.ts';
-import { printDocument, printText } from '../output/document.ts';
-import { liveLines } from '../output/progress.ts';
-import { shortId } from '../output/words.ts';
-import { fetchReleases, parseChannel, resolveCommit } from '../revisions.ts';
+import { printDocument } from '../output/document.ts';
+import { assertPublished, printPublished, settled } from '../publications.ts';
+import { type Channel, parseChannel, resolveCommit } from '../revisions.ts';
 import { clientOf, optionsOf, type Session } from '../session.ts';
 
-type PublishOptions = { to: string; expect?: string; reason?: string };
+type PublishOptions = { to: string[]; expect?: string[]; reason?: string };
+type Item = { commit: string; channel: string; expect?: string | null };
 
 export function declare(command: Command, session: Session): void {
   command
     .description(
-      'Make a commit the release of a channel: its objects are copied into the published repository, then the ' +
-        'channel is moved to it. Devices that follow the channel update to it.',
+      'Make a commit the release of a channel: its objects are copied into the published repository, it is signed, ' +
+        'then the channel is moved to it. Devices that follow the channel update to it. Several commits and channels ' +
+        'of one repository become visible together, or none of them does.',
     )
-    .argument('<commit>', 'a commit: checksum or its beginning, project/artifact, a channel, a release number')
-    .requiredOption('--to <channel>', 'REPO:CHANNEL, or CHANNEL of the repository `public`')
-    .option('--expect <commit>', 'publish only if the channel has this commit now; `none`: only if it does not exist')
+    .argument('<commits...>', 'checksum or its beginning, project/artifact, a channel, a release number')
+    .requiredOption(
+      '--to <channel>',
+      'REPO:CHANNEL, or CHANNEL of the repository `public`; once for each commit',
+      collect,
+    )
+    .option(
+      '--expect <commit>',
+      'publish only if the channel has this commit now; `none`: only if it does not exist',
+      collect,
+    )
     .option('--reason <text>', 'what the list of releases says about it')
-    .action(async (rev: string, _: object, self: Command) => {
+    .addHelpText(
+      'after',
+      '\nExamples:\n' +
+        '  treeline publish system/system --to public:robot/edge\n' +
+        '  treeline publish robot/edge --to robot/stable --to robot/canary     one commit, two channels\n' +
+        '  treeline publish system/arm system/x86 --to arm/edge --to x86/edge  each to its own, together',
+    )
+    .action(async (revs: string[], _: object, self: Command) => {
       const options = optionsOf<PublishOptions>(self);
-      const { repository, channel } = parseChannel(options.to);
+      const channels = readChannels(revs, options);
       const client = clientOf(session, options);
-      const commit = await resolveCommit(client, rev);
-      const expect =
-        options.expect === undefined
-          ? {}
-          : { expect: options.expect === 'none' ? null : await resolveCommit(client, options.expect) };
-      const asked = await client.send<Release>(
+      const items = await readItems(client, revs, { channels, expected: options.expect });
+      const { repository } = channels[0]!;
+      const asked = await client.send<Publication>(
         'POST',
         'publish',
-        {
-          commit,
-          channel,
-          ...(repository ? { repository } : {}),
-          ...(options.reason ? { reason: options.reason } : {}),
-          ...expect,
-        },
+        { items, ...(repository ? { repository } : {}), ...(options.reason ? { reason: options.reason } : {}) },
         { work: 'publishing' },
       );
-      session.interruptedHint = `The server goes on publishing. Look: treeline releases ${channel}`;
-      const release = await settled(client, asked, session.signal);
-      if (options.json) printDocument(release);
-      if (release.state === 'abandoned') {
-        throw new CliError(
-          'conflict',
-          `${shortId(commit)} was not published: ${release.message ?? 'something newer came first'}.`,
-          {
-            hint: `treeline releases ${channel}`,
-          },
-        );
-      }
-      if (options.json) return;
-      const where = `${release.repository}:${release.channel}`;
-      const before = release.previous
-        ? `was ${shortId(release.previous)}: treeline diff ${channel}^ ${channel}`
-        : 'the first of this channel';
-      printText(`${paint('bold', where)} is now ${shortId(release.commit)}, release ${release.number}`);
-      printText(paint('dim', before));
+      session.interruptedHint = `The server goes on publishing. Look: treeline release show ${asked.number}`;
+      const publication = await settled(client, asked, session.signal);
+      if (options.json) printDocument(publication);
+      assertPublished(publication);
+      if (!options.json) printPublished(publication);
     });
 }
 
-/** Waits until a release is published or given up. */
-async function settled(client: Client, asked: Release, signal: AbortSignal): Promise<Release> {
-  const screen = liveLines(process.stderr);
-  let release = asked;
-  try {
-    while (release.state === 'publishing') {
-      screen.show([paint('dim', `${screen.tick()} publishing ${shortId(release.commit)}`, process.stderr)]);
-      await sleep(200, undefined, { signal });
-      const { releases } = await fetchReleases(client, { repository: asked.repository, channel: asked.channel });
-      release = releases.find(({ id }) => id === asked.id) ?? release;
-    }
-  } finally {
-    screen.close();
+function collect(value: string, before: string[] = []): string[] {
+  return [...before, value];
+}
+
+/** The n-th commit goes to the n-th channel; one commit alone goes to all of them. Throws `usage`. */
+function readChannels(revs: readonly string[], options: PublishOptions): Channel[] {
+  const channels = options.to.map(parseChannel);
+  if (revs.length !== 1 && revs.length !== channels.length) {
+    throw new CliError('usage', `There are ${revs.length} commits for ${channels.length} channels.`, {
+      hint: 'Give one --to for each commit, in the same order, or one commit for all channels.',
+    });
   }
-  return release;
+  if (options.expect && options.expect.length !== channels.length) {
+    throw new CliError('usage', `There are ${options.expect.length} --expect for ${channels.length} channels.`, {
+      hint: 'Give one --expect for each --to, in the same order, or none.',
+    });
+  }
+  const repositories = [...new Set(channels.map(({ repository }) => repository ?? 'public'))];
+  if (repositories.length > 1) {
+    throw new CliError('usage', `What is published together is in one repository, not in ${repositories.join(', ')}.`, {
+      hint: 'Publish to each repository by itself.',
+    });
+  }
+  return channels;
+}
+
+async function readItems(
+  client: Client,
+  revs: readonly string[],
+  { channels, expected }: { channels: readonly Channel[]; expected: readonly string[] | undefined },
+): Promise<Item[]> {
+  const items: Item[] = [];
+  for (const [index, { channel }] of channels.entries()) {
+    const commit = await resolveCommit(client, revs[index] ?? revs[0]!);
+    const expect = expected?.[index];
+    const held = expect === undefined || expect === 'none' ? null : await resolveCommit(client, expect);
+    items.push({ commit, channel, ...(expect === undefined ? {} : { expect: held }) });
+  }
+  return items;
 }

@@ -163,7 +163,6 @@ async function missingSignature(
   const by = (signaturePackets(signature) ?? []).flatMap((packet) => packet.issuers);
   return there.some((one) => by.some((issuer) => isIssuedBy(one, issuer))) ? null : signature;
 }
-}
 
 /** Who reads detached metadata and then writes it must be alone: a signature added meanwhile would be lost. */
 async function changeMetadata(

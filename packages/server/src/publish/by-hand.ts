@@ -3,48 +3,61 @@ import { readCommit } from '@treeline/ostree';
 import type { Actor } from '../access/audit.ts';
 import type { Core } from '../core.ts';
 import { ServerError } from '../errors.ts';
-import { decideRelease } from './decide.ts';
-import type { ReleaseRow } from './tables.ts';
+import { type DecidedPublication, decidePublication } from './decide.ts';
 
 /** A caller waits this long for the publisher; a large closure goes on after it. */
 const PATIENCE_MS = 20_000;
 
+/** What is published by hand, together. */
+export interface HandWish {
+  repository: string;
+  items: readonly { commit: string; channel: string; expect?: string | null | undefined; artifact: string | null }[];
+  reason: string;
+  by: Actor;
+}
+
 /**
- * Publishes a commit by hand and waits for it to be there.
+ * Publishes commits by hand and waits for them to be there.
  *
- * @returns the release; still `publishing` when it takes long.
- * @throws ServerError `conflict` when `expect` does not hold, `unprocessable` when it cannot be published.
+ * @returns the releases; still `publishing` when it takes long.
+ * @throws ServerError `conflict` when an `expect` does not hold, `unprocessable` when it cannot be published.
  */
-export async function publishByHand(
-  core: Core,
-  wish: {
-    commit: string;
-    repository: string;
-    channel: string;
-    expect?: string | null | undefined;
-    artifact: string | null;
-    reason: string;
-    caller: Actor;
-  },
-): Promise<ReleaseRow> {
-  const { tree } = await readCommit(core.store, wish.commit);
-  const decided = await core.db.transaction().execute(async (trx) => {
-    const row = await decideRelease(trx, core, { ...wish, tree, run: null });
-    const { id, repository, channel, commit, previous, reason } = row;
-    const data = { release: id, commit, previous, reason };
-    const entry = { caller: wish.caller, action: 'release.publish', subject: `${repository}:${channel}`, data };
-    await core.audit.record(entry, trx);
-    return row;
-  });
+export async function publishByHand(core: Core, wish: HandWish): Promise<DecidedPublication> {
+  const items = await Promise.all(
+    wish.items.map(async (item) => ({ ...item, tree: (await readCommit(core.store, item.commit)).tree })),
+  );
+  const decided = await core.db
+    .transaction()
+    .execute((trx) => decidePublication(trx, core, { ...wish, items, run: null }));
+  const { number } = decided.publication;
   const until = Date.now() + PATIENCE_MS;
   for (;;) {
     const seen = core.publishing.version;
-    const row = await core.db.selectFrom('releases').selectAll().where('id', '=', decided.id).executeTakeFirstOrThrow();
-    if (row.state === 'failed') {
-      throw new ServerError('unprocessable', `${wish.commit} could not be published: ${row.message}`);
+    const { publication, releases } = await readPublication(core, number);
+    if (publication.state === 'failed') {
+      const what = wish.items.length === 1 ? wish.items[0]!.commit : `${wish.items.length} commits`;
+      throw new ServerError('unprocessable', `${what} could not be published: ${publication.message}`);
     }
-    if (row.state !== 'publishing' || Date.now() > until || core.signal.aborted) return row;
+    if (publication.state !== 'publishing' || Date.now() > until || core.signal.aborted)
+      return { publication, releases };
     await core.publishing.past(seen, 500, core.signal);
     await setTimeout(0);
   }
+}
+
+/** A publication as it is now, with its releases. @throws ServerError `not-found` */
+export async function readPublication(core: Pick<Core, 'db'>, number: number): Promise<DecidedPublication> {
+  const publication = await core.db
+    .selectFrom('publications')
+    .selectAll()
+    .where('number', '=', number)
+    .executeTakeFirst();
+  if (!publication) throw new ServerError('not-found', `there is no publication ${number}`);
+  const releases = await core.db
+    .selectFrom('releases')
+    .selectAll()
+    .where('publication', '=', number)
+    .orderBy('number')
+    .execute();
+  return { publication, releases };
 }

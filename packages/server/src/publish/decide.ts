@@ -1,21 +1,172 @@
 import { promotion } from '@treeline/pipeline';
+import type { Actor } from '../access/audit.ts';
 import type { Core } from '../core.ts';
 import { nextNumber } from '../database/counter.ts';
 import type { Queryable } from '../database/open.ts';
 import { ServerError } from '../errors.ts';
-import type { ReleaseRow } from './tables.ts';
+import type { PublicationRow, ReleaseRow } from './tables.ts';
 
-export interface ReleaseWish {
-  repository: string;
+/** A commit for a channel. */
+export interface WishedRelease {
   channel: string;
   commit: string;
   tree: { contents: string; meta: string };
-  /** The run that made it; null = by hand, which has the newest run's number and stays when that run ends. */
-  run: { id: string; number: number } | null;
   artifact: string | null;
-  reason: string;
   /** Compare-and-swap by hand: what the channel must have; null = nothing. */
   expect?: string | null | undefined;
+}
+
+export interface PublicationWish {
+  repository: string;
+  /** What becomes visible together; at least one, each of another channel. */
+  items: readonly WishedRelease[];
+  /** The run that made it; null = by hand, which has the newest run's number and stays when that run ends. */
+  run: { id: string; number: number } | null;
+  /** Who publishes by hand. */
+  by?: Actor;
+  reason: string;
+}
+
+/** What was decided: releases in the order of the wish. */
+export interface DecidedPublication {
+  publication: PublicationRow;
+  releases: ReleaseRow[];
+}
+
+/**
+ * Decides whether commits become the releases of their channels, all or none, and notes it; the publisher does it
+ * then. A run's release that comes too late is noted as abandoned, and one to a channel that cannot be (`robot` beside
+ * `robot/edge`) as failed.
+ *
+ * @throws ServerError `conflict` when an `expect` does not hold; its data is {current}. Also, by hand, for a channel
+ *   that cannot be beside another one of the repository; without data.
+ */
+export async function decidePublication(
+  trx: Queryable,
+  core: Core,
+  wish: PublicationWish,
+): Promise<DecidedPublication> {
+  assertBesideEachOther(wish);
+  const releases: ReleaseRow[] = [];
+  for (const item of wish.items) {
+    const number = await nextNumber(trx, 'releases');
+    const row = await decideRelease(trx, { wish, item, number, publication: releases[0]?.number ?? number });
+    releases.push(row);
+  }
+  const [first] = releases as [ReleaseRow, ...ReleaseRow[]];
+  const publication: PublicationRow = {
+    number: first.number,
+    repository: wish.repository,
+    state: first.state,
+    step: null,
+    progress: null,
+    actor: wish.by?.name ?? null,
+    reason: wish.reason,
+    run_id: wish.run?.id ?? null,
+    message: first.message,
+    signatures: null,
+    deltas: null,
+    labels: null,
+    created_at: first.created_at,
+    finished_at: first.state === 'publishing' ? null : first.created_at,
+  };
+  await trx.insertInto('publications').values(publication).execute();
+  for (const row of releases) {
+    await trx.insertInto('releases').values(row).execute();
+    await tell(trx, core, row, wish);
+  }
+  // The transaction commits in a moment; a run that waits for an abandoned release must look again.
+  setTimeout(() => {
+    core.publishing.notify();
+    core.runs.notify();
+  }, 5).unref();
+  return { publication, releases };
+}
+
+async function tell(trx: Queryable, core: Core, row: ReleaseRow, { by, run }: PublicationWish): Promise<void> {
+  const { id, repository, channel, commit } = row;
+  const data = { release: id, repository, channel, commit, run: row.run_id };
+  if (row.state !== 'publishing') {
+    await core.events.append(`release.${row.state}`, { ...data, message: row.message }, trx);
+    return;
+  }
+  if (row.commit === row.previous) return;
+  await core.events.append('release.publishing', data, trx);
+  const audited = { release: id, commit, previous: row.previous, run: run?.id ?? null, reason: row.reason };
+  const subject = `${repository}:${channel}`;
+  await core.audit.record({ caller: by ?? null, action: 'release.publish', subject, data: audited }, trx);
+}
+
+async function decideRelease(
+  trx: Queryable,
+  o: { wish: PublicationWish; item: WishedRelease; number: number; publication: number },
+): Promise<ReleaseRow> {
+  const { wish, item, number } = o;
+  const { repository } = wish;
+  const { channel, expect } = item;
+  const current = await currentRelease(trx, { repository, channel });
+  const held = current && {
+    commit: current.commit,
+    tree: { contents: current.contents, meta: current.meta },
+    run: current.run_number,
+    byHand: current.run_id === null,
+  };
+  const run = wish.run?.number ?? Math.max(await newestRun(trx), held?.run ?? 0);
+  const decision = promotion(held, {
+    commit: item.commit,
+    tree: item.tree,
+    run,
+    byHand: wish.run === null,
+    ...(expect === undefined ? {} : { expect }),
+  });
+  if (decision.action === 'conflict') {
+    throw new ServerError(
+      'conflict',
+      `channel ${channel} of ${repository} is at ${decision.holds ?? 'nothing'}, not at ${expect ?? 'nothing'}`,
+      {
+        hint: 'Somebody else published meanwhile: look at its release, then decide again.',
+        data: { current: decision.holds },
+      },
+    );
+  }
+  const beside = await conflictingChannel(trx, { repository, channel });
+  const refused = beside && `channel ${channel} cannot be beside channel ${beside} of ${repository}`;
+  if (refused && wish.run === null) throw new ServerError('conflict', refused, { hint: FOLDER_HINT });
+  const superseded = !refused && decision.action === 'superseded';
+  return {
+    id: `release-${number}`,
+    number,
+    repository,
+    channel,
+    commit: decision.action === 'confirm' ? decision.commit : item.commit,
+    contents: item.tree.contents,
+    meta: item.tree.meta,
+    previous: current?.commit ?? null,
+    // Nobody waits for a run's decision: its refusal is a release that failed.
+    state: refused ? 'failed' : superseded ? 'abandoned' : 'publishing',
+    run_id: wish.run?.id ?? null,
+    run_number: run,
+    artifact: item.artifact,
+    reason: wish.reason,
+    message: refused ?? (superseded && current ? supersededBy(current) : null),
+    created_at: Date.now(),
+    published_at: null,
+    publication: o.publication,
+    expects: expect === undefined ? null : (expect ?? 'none'),
+  };
+}
+
+const FOLDER_HINT =
+  'A ref is a file, so no channel can be the folder of another: publish to a channel of another name.';
+
+function assertBesideEachOther({ items, repository }: PublicationWish): void {
+  for (const [index, { channel }] of items.entries()) {
+    const other = items.slice(0, index).find((one) => one.channel === channel || inTheWay(one.channel, channel));
+    if (!other) continue;
+    if (other.channel === channel) throw new ServerError('invalid-request', `channel ${channel} is there twice`);
+    const message = `channel ${channel} cannot be beside channel ${other.channel} of ${repository}`;
+    throw new ServerError('conflict', message, { hint: FOLDER_HINT });
+  }
 }
 
 /** The channel's newest release that is published or about to be. */
@@ -35,83 +186,6 @@ async function currentRelease(
   return row ?? null;
 }
 
-/**
- * Decides whether a commit becomes a channel's release, and notes it; the publisher does it then. A run's release
- * that comes too late is noted as abandoned, and one to a channel that cannot be (`robot` beside `robot/edge`) as failed.
- *
- * @throws ServerError `conflict` when `expect` does not hold; its data is {current}. Also, by hand, for a channel that
- *   cannot be beside another one of the repository; without data.
- */
-export async function decideRelease(trx: Queryable, core: Core, wish: ReleaseWish): Promise<ReleaseRow> {
-  const current = await currentRelease(trx, wish);
-  const held = current && {
-    commit: current.commit,
-    tree: { contents: current.contents, meta: current.meta },
-    run: current.run_number,
-    byHand: current.run_id === null,
-  };
-  const run = wish.run?.number ?? Math.max(await newestRun(trx), held?.run ?? 0);
-  const decision = promotion(held, {
-    commit: wish.commit,
-    tree: wish.tree,
-    run,
-    byHand: wish.run === null,
-    ...(wish.expect === undefined ? {} : { expect: wish.expect }),
-  });
-  if (decision.action === 'conflict') {
-    throw new ServerError(
-      'conflict',
-      `channel ${wish.channel} of ${wish.repository} is at ${decision.holds ?? 'nothing'}, not at ${wish.expect ?? 'nothing'}`,
-      {
-        hint: 'Somebody else published meanwhile: look at its release, then decide again.',
-        data: { current: decision.holds },
-      },
-    );
-  }
-  const beside = await conflictingChannel(trx, wish);
-  const refused = beside && `channel ${wish.channel} cannot be beside channel ${beside} of ${wish.repository}`;
-  if (refused && wish.run === null) {
-    throw new ServerError('conflict', refused, {
-      hint: 'A ref is a file, so no channel can be the folder of another: publish to a channel of another name.',
-    });
-  }
-  const number = await nextNumber(trx, 'releases');
-  const superseded = !refused && decision.action === 'superseded';
-  const row: ReleaseRow = {
-    id: `release-${number}`,
-    number,
-    repository: wish.repository,
-    channel: wish.channel,
-    commit: decision.action === 'confirm' ? decision.commit : wish.commit,
-    contents: wish.tree.contents,
-    meta: wish.tree.meta,
-    previous: current?.commit ?? null,
-    // Nobody waits for a run's decision: its refusal is a release that failed.
-    state: refused ? 'failed' : superseded ? 'abandoned' : 'publishing',
-    run_id: wish.run?.id ?? null,
-    run_number: run,
-    artifact: wish.artifact,
-    reason: wish.reason,
-    message: refused ?? (superseded && current ? supersededBy(current) : null),
-    created_at: Date.now(),
-    published_at: null,
-    publication: number,
-    expects: null,
-  };
-  await trx.insertInto('releases').values(row).execute();
-  const { id, repository, channel, commit } = row;
-  const data = { release: id, repository, channel, commit, run: row.run_id };
-  if (row.state !== 'publishing')
-    await core.events.append(`release.${row.state}`, { ...data, message: row.message }, trx);
-  else if (row.commit !== row.previous) await core.events.append('release.publishing', data, trx);
-  // The transaction commits in a moment; a run that waits for an abandoned release must look again.
-  setTimeout(() => {
-    core.publishing.notify();
-    core.runs.notify();
-  }, 5).unref();
-  return row;
-}
-
 /** A channel of the repository that is a folder of the wanted one, or lies below it: refs are files. */
 async function conflictingChannel(
   trx: Queryable,
@@ -125,8 +199,11 @@ async function conflictingChannel(
     .where('state', 'in', ['publishing', 'published'])
     .orderBy('channel')
     .execute();
-  const inTheWay = (other: string) => other.startsWith(`${channel}/`) || channel.startsWith(`${other}/`);
-  return rows.map((row) => row.channel).find(inTheWay) ?? null;
+  return rows.map((row) => row.channel).find((other) => inTheWay(other, channel)) ?? null;
+}
+
+function inTheWay(one: string, other: string): boolean {
+  return one.startsWith(`${other}/`) || other.startsWith(`${one}/`);
 }
 
 function supersededBy(current: ReleaseRow): string {

@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileDurably } from '@treeline/ostree';
-import type { Caller } from '../access/caller.ts';
+import type { Actor } from '../access/audit.ts';
 import type { Core } from '../core.ts';
 import { ServerError } from '../errors.ts';
 
@@ -15,7 +15,7 @@ import { ServerError } from '../errors.ts';
 export async function makeKey(
   core: Pick<Core, 'folder' | 'audit'>,
   name: string,
-  by: Pick<Caller, 'name' | 'address'>,
+  by: Actor,
 ): Promise<{ name: string; publicKey: string }> {
   const path = join(core.folder.keys, name);
   try {

@@ -22,7 +22,7 @@ import { createTestCore } from '../testing/core.ts';
 import { describeDatabases } from '../testing/databases.ts';
 import { storeFiles } from '../testing/runner.ts';
 import { publishByHand } from './by-hand.ts';
-import { decideRelease } from './decide.ts';
+import { decidePublication } from './decide.ts';
 import { runPublisher } from './publisher.ts';
 import type { ReleaseRow } from './tables.ts';
 
@@ -39,24 +39,38 @@ async function store(core: Core, files: Record<string, string>): Promise<Stored>
 
 const CHANNEL = { repository: 'public', channel: 'robot/edge' };
 
-const decide = (
+async function decide(
   core: Core,
   stored: Stored,
   run: number | null,
   expect?: string | null,
   at: Partial<typeof CHANNEL> = {},
-): Promise<ReleaseRow> =>
-  core.db.transaction().execute((trx) =>
-    decideRelease(trx, core, {
-      ...CHANNEL,
-      ...at,
-      ...stored,
-      run: run === null ? null : { id: `run-${run}`, number: run },
-      artifact: null,
-      reason: 'test',
-      ...(expect === undefined ? {} : { expect }),
-    }),
-  );
+): Promise<ReleaseRow> {
+  const { repository, channel } = { ...CHANNEL, ...at };
+  const wish = {
+    repository,
+    items: [{ channel, ...stored, artifact: null, ...(expect === undefined ? {} : { expect }) }],
+    run: run === null ? null : { id: `run-${run}`, number: run },
+    reason: 'test',
+  };
+  const { releases } = await core.db.transaction().execute((trx) => decidePublication(trx, core, wish));
+  return releases[0]!;
+}
+
+/** Publishes one commit by hand. */
+async function byHand(
+  core: Core,
+  o: { commit: string; channel?: string; expect?: string | null },
+): Promise<ReleaseRow> {
+  const { repository, channel } = { ...CHANNEL, ...o };
+  const items = [
+    { channel, commit: o.commit, artifact: null, ...(o.expect === undefined ? {} : { expect: o.expect }) },
+  ];
+  const { releases } = await publishByHand(core, { repository, items, reason: 'test', by: BY });
+  return releases[0]!;
+}
+
+const BY = { name: 'ann', address: null };
 
 describeDatabases('publishing', (fresh) => {
   const setUp = async (t: TestContext) => {
@@ -128,14 +142,7 @@ describeDatabases('publishing', (fresh) => {
       return true;
     });
     await assert.rejects(decide(core, one, null, null), { code: 'conflict' });
-    const row = await publishByHand(core, {
-      ...CHANNEL,
-      commit: one.commit,
-      expect: two.commit,
-      artifact: null,
-      reason: 'back',
-      caller: null,
-    });
+    const row = await byHand(core, { commit: one.commit, expect: two.commit });
     assert.equal(row.state, 'published');
     assert.equal(await published(), one.commit);
     // Runs that had begun by then do not undo it; later ones go on.
@@ -178,8 +185,7 @@ describeDatabases('publishing', (fresh) => {
     const [one, two] = [await store(core, { v: '1' }), await store(core, { v: '2' })];
     await settled((await decide(core, one, 1)).id);
     for (const channel of ['robot', 'robot/edge/arm']) {
-      const wish = { ...CHANNEL, channel, commit: two.commit, artifact: null, reason: 'test', caller: null };
-      const refusal = publishByHand(core, wish);
+      const refusal = byHand(core, { channel, commit: two.commit });
       await assert.rejects(refusal, (error: Error & { code: string; hint: string }) => {
         assert.equal(error.code, 'conflict');
         assert.match(error.message, /cannot be beside channel robot\/edge of public/);

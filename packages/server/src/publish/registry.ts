@@ -3,8 +3,7 @@ import { existsSync } from 'node:fs';
 import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createRepo } from '@treeline/ostree';
-import type { AuditLog } from '../access/audit.ts';
-import type { Caller } from '../access/caller.ts';
+import type { Actor, AuditLog } from '../access/audit.ts';
 import type { DataFolder } from '../data-folder.ts';
 import type { Database, Queryable } from '../database/open.ts';
 import { ServerError } from '../errors.ts';
@@ -23,8 +22,6 @@ export interface PublishedRepository {
   refresh: boolean;
   createdAt: number;
 }
-
-type Actor = Pick<Caller, 'name' | 'address'>;
 
 /** The published repositories. What is asked of it is answered from memory: it is asked for every file that is served. */
 export interface RepositoryRegistry {
@@ -80,7 +77,7 @@ export async function openRepositories(deps: RegistryDeps): Promise<RepositoryRe
     });
   };
   /** The row is there before the folder: a folder without a row is nobody's. */
-  const make = async (row: RepositoryRow, by: Actor | null, why: string): Promise<boolean> => {
+  const make = async (row: RepositoryRow, by: Actor, why: string): Promise<boolean> => {
     const made = await db.transaction().execute(async (trx) => {
       const { numInsertedOrUpdatedRows } = await trx
         .insertInto('repositories')

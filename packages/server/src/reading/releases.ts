@@ -1,6 +1,8 @@
-import type { Release } from '../api/schema.ts';
+import type { ExpressionBuilder } from 'kysely';
+import type { Publication, Release } from '../api/schema.ts';
 import type { Queryable } from '../database/open.ts';
-import type { ReleaseRow } from '../publish/tables.ts';
+import type { Tables } from '../database/tables.ts';
+import type { PublicationRow, ReleaseRow } from '../publish/tables.ts';
 import { time } from './time.ts';
 
 export interface ReleaseFilter {
@@ -14,30 +16,62 @@ export async function listReleases(db: Queryable, filter: ReleaseFilter): Promis
   let query = db
     .selectFrom('releases')
     .selectAll()
-    .where((eb) => eb.or([eb('previous', 'is', null), eb('previous', '!=', eb.ref('commit'))]))
+    .where(movesItsChannel)
     .orderBy('number', 'desc')
     .limit(filter.limit);
   if (filter.repository !== undefined) query = query.where('repository', '=', filter.repository);
   if (filter.channel !== undefined) query = query.where('channel', '=', filter.channel);
-  const rows = await query.execute();
-  const heads = new Map((await channelHeads(db)).map((head) => [`${head.repository}:${head.channel}`, head.commit]));
-  const seen = new Set<string>();
-  return rows.map((row) => {
-    const id = `${row.repository}:${row.channel}`;
-    const current = row.state === 'published' && !seen.has(id) && heads.get(id) === row.commit;
-    if (current) seen.add(id);
-    return releaseView(row, current);
-  });
+  return await releaseViews(db, await query.execute());
 }
 
-export function releaseView(row: ReleaseRow, current: boolean): Release {
-  const { id, number, repository, channel, commit, previous, state, artifact, reason, message } = row;
+/** Releases as the API shows them, in the order of the rows. */
+export async function releaseViews(db: Queryable, rows: readonly ReleaseRow[]): Promise<Release[]> {
+  const heads = new Set((await channelHeads(db)).map(({ release }) => release));
+  const numbers = [...new Set(rows.map((row) => row.publication).filter((number) => number !== null))];
+  const publications = new Map<number, PublicationRow>();
+  if (numbers.length > 0) {
+    const found = await db.selectFrom('publications').selectAll().where('number', 'in', numbers).execute();
+    for (const publication of found) publications.set(publication.number, publication);
+  }
+  return rows.map((row) => releaseView(row, heads.has(row.id), publications.get(row.publication ?? -1)));
+}
+
+function releaseView(row: ReleaseRow, current: boolean, publication: PublicationRow | undefined): Release {
+  const { id, number, repository, channel, commit, previous, state, artifact, reason } = row;
   return {
-    ...{ id, number, repository, channel, commit, previous, state, artifact, reason, message },
+    ...{ id, number, repository, channel, commit, previous, state, artifact, reason, current },
+    // While it waits, the publication knows what for.
+    message: row.message ?? publication?.message ?? null,
     runId: row.run_id,
-    current,
+    publication: row.publication,
+    step: publication?.step ?? null,
+    progress: progressOf(publication),
+    by: publication?.actor ?? null,
     createdAt: time(row.created_at),
     publishedAt: time(row.published_at),
+  };
+}
+
+function progressOf(publication: PublicationRow | undefined): Release['progress'] {
+  return publication?.progress ? (JSON.parse(publication.progress) as Release['progress']) : null;
+}
+
+/** A publication with its releases. */
+export async function publicationView(
+  db: Queryable,
+  { publication, releases }: { publication: PublicationRow; releases: readonly ReleaseRow[] },
+): Promise<Publication> {
+  const { number, repository, state, step, message, reason, signatures, deltas } = publication;
+  return {
+    ...{ number, repository, state, step, message, reason },
+    progress: progressOf(publication),
+    by: publication.actor,
+    runId: publication.run_id,
+    releases: await releaseViews(db, releases),
+    signatures: signatures ? (JSON.parse(signatures) as Publication['signatures']) : [],
+    deltas: deltas ? (JSON.parse(deltas) as Publication['deltas']) : [],
+    createdAt: time(publication.created_at),
+    finishedAt: time(publication.finished_at),
   };
 }
 
@@ -45,16 +79,24 @@ export interface ChannelHead {
   repository: string;
   channel: string;
   commit: string;
+  /** Id of the release that brought it. */
+  release: string;
   /** ms */
   publishedAt: number;
 }
 
-/** What each channel holds now. */
+/** Not one that only noted that the channel had the tree already: its commit is that of the release before it. */
+function movesItsChannel(eb: ExpressionBuilder<Tables, 'releases'>) {
+  return eb.or([eb('previous', 'is', null), eb('previous', '!=', eb.ref('commit'))]);
+}
+
+/** What each channel holds now, and since when. */
 export async function channelHeads(db: Queryable): Promise<ChannelHead[]> {
   const newest = db
     .selectFrom('releases')
     .select(['repository', 'channel', (eb) => eb.fn.max('number').as('number')])
     .where('state', '=', 'published')
+    .where(movesItsChannel)
     .groupBy(['repository', 'channel'])
     .as('newest');
   const rows = await db
@@ -68,6 +110,7 @@ export async function channelHeads(db: Queryable): Promise<ChannelHead[]> {
     repository: row.repository,
     channel: row.channel,
     commit: row.commit,
+    release: row.id,
     publishedAt: row.published_at ?? row.created_at,
   }));
 }

@@ -8,7 +8,7 @@ import {
 } from '@treeline/pipeline';
 import type { Queryable } from '../database/open.ts';
 import { wantExecution } from '../executions/queue.ts';
-import { decideRelease } from '../publish/decide.ts';
+import { decidePublication } from '../publish/decide.ts';
 import { executionSpec } from './execution-spec.ts';
 import { graphOf, loadManifest } from './manifest.ts';
 import { type PlannedRun, type PlanningTools, planRun } from './plan-run.ts';
@@ -172,13 +172,11 @@ async function startPublishing(tools: PlanningTools, trx: Queryable, planned: Pl
     const output =
       step && 'key' in step && step.key ? tools.results.get(step.key)?.outputs[artifact.artifact] : undefined;
     if (!output) continue;
-    await decideRelease(trx, tools.core, {
+    const { commit, tree } = output;
+    await decidePublication(trx, tools.core, {
       repository,
-      channel,
-      commit: output.commit,
-      tree: output.tree,
+      items: [{ channel, commit, tree, artifact: `${artifact.project}/${artifact.artifact}` }],
       run: planned.run,
-      artifact: `${artifact.project}/${artifact.artifact}`,
       reason: planned.run.reason,
     });
   }

@@ -1,18 +1,35 @@
 import { z } from '@hono/zod-openapi';
 import { Checksum, Name, RefName, Time } from './values.ts';
 
+/** Anything that names a commit of the store: checksum, abbreviation, ref, or `project/artifact` (its newest). */
+const Wanted = z.string().min(1).max(512);
+/** Compare-and-swap: the commit that the channel must have now; null = the channel must not exist. */
+const Expect = Checksum.nullable().optional();
+
+/** One commit for one channel, or `items`: several that become visible together, all or none. */
 export const PublishRequest = z
   .strictObject({
-    /** Anything that names a commit of the store: checksum, abbreviation, ref, or `project/artifact` (its newest). */
-    commit: z.string().min(1).max(512),
+    commit: Wanted.optional(),
+    channel: RefName.optional(),
+    expect: Expect,
+    items: z
+      .array(z.strictObject({ commit: Wanted, channel: RefName, expect: Expect }))
+      .min(1)
+      .max(1000)
+      .optional(),
     repository: Name.optional(),
-    channel: RefName,
-    /** Compare-and-swap: the commit that the channel must have now; null = the channel must not exist. */
-    expect: Checksum.nullable().optional(),
     reason: z.string().min(1).max(500).optional(),
   })
+  .refine(
+    ({ items, commit, channel, expect }) =>
+      items ? commit === undefined && channel === undefined && expect === undefined : commit && channel,
+    'expected commit and channel, or items',
+  )
   .openapi('PublishRequest');
 export type PublishRequest = z.infer<typeof PublishRequest>;
+
+/** How far a step has got, where that can be counted. */
+const Progress = z.object({ done: z.number(), total: z.number() });
 
 export const Release = z
   .object({
@@ -30,9 +47,63 @@ export const Release = z
     message: z.string().nullable(),
     /** True for the channel's release of this moment. */
     current: z.boolean(),
+    /** Of what it became visible with: that of the first of those releases. */
+    publication: z.number().nullable(),
+    /** What is being done for it, or was when it was given up: see `Publication`. */
+    step: z.string().nullable(),
+    progress: Progress.nullable(),
+    /** Who published it by hand; null = a run. */
+    by: z.string().nullable(),
     createdAt: Time,
     publishedAt: Time.nullable(),
   })
   .openapi('Release');
 export type Release = z.infer<typeof Release>;
 export const ReleaseList = z.object({ releases: z.array(Release) });
+
+/** One or several releases that become visible together. */
+export const Publication = z
+  .object({
+    number: z.number(),
+    repository: z.string(),
+    state: Release.shape.state,
+    /** labels, closure, signatures, deltas, refs, indexes, summary: in this order. null before the first and at the end. */
+    step: z.string().nullable(),
+    progress: Progress.nullable(),
+    message: z.string().nullable(),
+    reason: z.string(),
+    by: z.string().nullable(),
+    runId: z.string().nullable(),
+    releases: z.array(Release),
+    /** Which keys have signed which commits. */
+    signatures: z.array(z.object({ commit: Checksum, key: z.string() })),
+    /** Static deltas; without a `failed` one the release is larger to fetch, and nothing else. */
+    deltas: z.array(
+      z.object({
+        from: Checksum,
+        to: Checksum,
+        state: z.enum(['made', 'there', 'failed']),
+        bytes: z.number().nullable(),
+        message: z.string().nullable(),
+      }),
+    ),
+    createdAt: Time,
+    finishedAt: Time.nullable(),
+  })
+  .openapi('Publication');
+export type Publication = z.infer<typeof Publication>;
+
+export const ReleaseDetail = z.object({ release: Release, publication: Publication }).openapi('ReleaseDetail');
+export type ReleaseDetail = z.infer<typeof ReleaseDetail>;
+
+export const RevertRequest = z
+  .strictObject({
+    repository: Name.optional(),
+    /** Channels that go back together. */
+    channels: z.array(RefName).min(1).max(1000),
+    /** Number of the release whose commit the channel gets back; default: the one before its current one. One channel only. */
+    to: z.number().int().positive().optional(),
+    reason: z.string().min(1).max(500).optional(),
+  })
+  .openapi('RevertRequest');
+export type RevertRequest = z.infer<typeof RevertRequest>;

@@ -1,0 +1,75 @@
+import {
+  addMissingSignatures,
+  copyClosure,
+  hasObject,
+  mergeDetachedMetadata,
+  type Repo,
+  readDetachedMetadata,
+  updateDeltaIndexes,
+  updateSummary,
+  withTransaction,
+} from '@treeline/ostree';
+import { makeDeltas } from './deltas.ts';
+import type { Work } from './publication.ts';
+import { keyName } from './signers.ts';
+import type { PublicationStep } from './tables.ts';
+
+/** That a key has signed a commit. */
+export interface SignatureNote {
+  commit: string;
+  key: string;
+}
+
+/** What each step of a publication does. Each finds out by itself what is done already. */
+export const doing: Record<PublicationStep, (work: Work) => Promise<void>> = {
+  async labels() {},
+
+  /** The commits' closures: nothing else of the store gets into the folder. */
+  async closure({ core, repo, releases, signal }) {
+    // A commit that is there is whole: it is stored last. Copying it again would put back the store's signatures.
+    const missing = releases.map(({ commit }) => commit).filter((commit) => !hasObject(repo, 'commit', commit));
+    if (missing.length > 0) await copyClosure(core.store, repo, [...new Set(missing)], { trusted: true, signal });
+  },
+
+  async signatures({ core, repo, releases, repository, signers, signal, note }) {
+    const notes: SignatureNote[] = [];
+    for (const commit of new Set(releases.map((release) => release.commit))) {
+      await takeOverSignatures(core.store, repo, commit);
+      if (signers.length === 0) continue;
+      await addMissingSignatures(repo, commit, signers, { signal });
+      notes.push(...repository.settings.signing.map((key) => ({ commit, key: keyName(key) })));
+    }
+    if (notes.length > 0) await note({ signatures: JSON.stringify(notes) });
+  },
+
+  deltas: makeDeltas,
+
+  async refs({ repo, releases, signal }) {
+    await withTransaction(
+      repo,
+      async (tx) => {
+        for (const { channel, commit } of releases) tx.setRef(channel, commit);
+      },
+      { signal },
+    );
+  },
+
+  async indexes({ repo, releases, signal }) {
+    for (const to of new Set(releases.map(({ commit }) => commit))) await updateDeltaIndexes(repo, { to, signal });
+  },
+
+  /** Done when the new summary can be seen: that the one before fits its signature goes on for a while after that. */
+  async summary({ repo, repository, signers, signal, linger }) {
+    const { promise: visible, resolve, reject } = Promise.withResolvers<void>();
+    const grace = repository.settings.summaryGrace;
+    const updated = updateSummary(repo, { signers, signal, grace, onVisible: resolve });
+    linger(updated.then(resolve, reject));
+    await visible;
+  },
+};
+
+/** Signatures that a commit came with when it was pushed into the store, perhaps after it was first published. */
+export async function takeOverSignatures(store: Repo, repo: Repo, commit: string): Promise<void> {
+  const theirs = await readDetachedMetadata(store, commit);
+  if (theirs) await mergeDetachedMetadata(repo, commit, theirs);
+}
