@@ -1,16 +1,16 @@
-import type {
-  CommitInfo,
-  Device,
-  Diff,
-  Job,
-  Project,
-  Publication,
-  Release,
-  Repository,
-  RunDetail,
-  Source,
+import {
+  type CommitInfo,
+  type Device,
+  type Diff,
+  type Job,
+  type Project,
+  type Publication,
+  type Release,
+  type Repository,
+  RepositorySettings,
+  type RunDetail,
+  type Source,
 } from '@treeline/server';
-import { RepositorySettings } from '@treeline/server/schema';
 
 /** Answers of the API as the server gives them, for tests that want to see how they are shown. */
 

@@ -135,7 +135,10 @@ describeDatabases('a publication', (fresh) => {
     const objects = readdirSync(join(repo.path, 'objects')).flatMap((prefix) =>
       readdirSync(join(repo.path, 'objects', prefix)).map((name) => join('objects', prefix, name)),
     );
-    assert.deepEqual(objects.map((path) => path.split('.')[1]).sort(), ['commit', 'dirmeta', 'dirtree', 'filez']);
+    assert.deepEqual(
+      objects.map((path) => path.split('.')[1]!).toSorted((a, b) => a.localeCompare(b)),
+      ['commit', 'dirmeta', 'dirtree', 'filez'],
+    );
     for (const path of objects) {
       assert.equal(statSync(join(repo.path, path)).ino, statSync(join(core.store.path, path)).ino);
     }

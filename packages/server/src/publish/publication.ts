@@ -24,7 +24,7 @@ export interface Work {
   signers: readonly Signer[];
   signal: AbortSignal;
   /** Writes down something about the publication; ends this attempt when it is not wanted any more. */
-  note(values: Partial<PublicationRow>, event?: Record<string, unknown>): Promise<void>;
+  note: (values: Partial<PublicationRow>, event?: Record<string, unknown>) => Promise<void>;
 }
 
 export interface PublishOptions {
