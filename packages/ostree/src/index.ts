@@ -218,6 +218,7 @@ export {
   addSignatures,
   deleteSignatures,
   isIssuedBy,
+  mergeDetachedMetadata,
   type SignOptions,
   signCommit,
   signSummary,

@@ -25,6 +25,8 @@ export interface Work {
   signal: AbortSignal;
   /** Writes down something about the publication; ends this attempt when it is not wanted any more. */
   note: (values: Partial<PublicationRow>, event?: Record<string, unknown>) => Promise<void>;
+  /** Leaves something to be done that nobody waits for but the end of the publisher. */
+  linger: (work: Promise<void>) => void;
 }
 
 export interface PublishOptions {
