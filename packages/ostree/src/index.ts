@@ -47,9 +47,11 @@ export { type DeltaDescription, showDelta } from './delta/show.ts';
 export {
   deleteDelta,
   hasDelta,
+  isRetiredDelta,
   listDeltaIndexes,
   listDeltas,
   readSuperblock,
+  retireDelta,
   superblockDigest,
 } from './delta/stored.ts';
 export {

@@ -13,6 +13,7 @@ import type { Signer } from '../sign/signer.ts';
 import { DeltaWork } from './delta-work.ts';
 import { deltaFolder } from './names.ts';
 import { type DeltaStats, planDelta } from './plan.ts';
+import { RETIRED } from './stored.ts';
 import { type DeltaFallback, type DeltaPart, encodeSignedSuperblock, encodeSuperblock } from './superblock.ts';
 
 /** Between which commits a delta is made, and how. Sizes are in bytes. */
@@ -159,7 +160,8 @@ async function publish(superblock: Buffer, parts: string[], { path, folder, scra
   await rename(staged, path);
   if (basename(path) === 'superblock') {
     for (const name of await readdir(folder)) {
-      if (/^\d+$/.test(name) && Number(name) >= parts.length) await rm(join(folder, name), { force: true });
+      const isOld = /^\d+$/.test(name) && Number(name) >= parts.length;
+      if (isOld || name === RETIRED) await rm(join(folder, name), { force: true });
     }
   }
   await syncFolder(folder);

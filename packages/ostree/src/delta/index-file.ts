@@ -9,7 +9,7 @@ import { encode, type Variant } from '../gvariant/encode.ts';
 import { lockRepo } from '../repo/lock.ts';
 import { type Repo, writeConfig } from '../repo/repo.ts';
 import { type DeltaName, deltaIndexPath, deltaName, parseDeltaName } from './names.ts';
-import { listDeltaIndexes, listDeltas, superblockDigest } from './stored.ts';
+import { isRetiredDelta, listDeltaIndexes, listDeltas, superblockDigest } from './stored.ts';
 
 /** A delta with the SHA-256 of its superblock, as an index or a summary lists it. */
 export interface ListedDelta extends DeltaName {
@@ -60,9 +60,10 @@ export interface UpdateDeltaIndexesOptions {
 
 /**
  * Brings delta indexes up to date: one for each commit that a delta leads to, none for others. A file whose content
- * would be the same is not written. Clients that pull a commit by its checksum find deltas only here.
+ * would be the same is not written. Clients that pull a commit by its checksum find deltas only here. Retired deltas
+ * are not named.
  *
- * @returns every delta with the digest of its superblock, sorted by name
+ * @returns every delta that is named with the digest of its superblock, sorted by name
  */
 export async function updateDeltaIndexes(repo: Repo, options: UpdateDeltaIndexesOptions = {}): Promise<ListedDelta[]> {
   const { to: only, signal } = options;
@@ -74,7 +75,7 @@ export async function updateDeltaIndexes(repo: Repo, options: UpdateDeltaIndexes
     for (const to of only === undefined ? await listDeltaIndexes(repo) : [only]) byCommit.set(to, []);
     const all: ListedDelta[] = [];
     for (const delta of await listDeltas(repo)) {
-      if (only !== undefined && delta.to !== only) continue;
+      if ((only !== undefined && delta.to !== only) || isRetiredDelta(repo, delta)) continue;
       signal?.throwIfAborted();
       const listed = { ...delta, superblock: await superblockDigest(repo, delta) };
       all.push(listed);

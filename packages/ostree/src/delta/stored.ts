@@ -1,9 +1,10 @@
 import { hash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { open, readdir, rm, stat } from 'node:fs/promises';
+import { open, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OstreeError, systemCode } from '../errors.ts';
 import { type Checksum, compareNames } from '../formats/object-name.ts';
+import { syncFolder } from '../fs/durable.ts';
 import type { Repo } from '../repo/repo.ts';
 import {
   commitOfIndex,
@@ -51,6 +52,28 @@ async function entries(folder: string): Promise<{ prefix: string; name: string }
     for (const name of await list(join(folder, prefix))) found.push({ prefix, name });
   }
   return found;
+}
+
+/** Lies in the folder of a delta that is retired. */
+export const RETIRED = '.retired';
+
+/** Whether a delta is retired: see retireDelta. */
+export function isRetiredDelta(repo: Repo, { from, to }: DeltaName): boolean {
+  return existsSync(join(repo.path, deltaFolder(from, to), RETIRED));
+}
+
+/**
+ * Retires a delta, or takes that back: delta indexes and summaries that this library writes from then on do not name
+ * it, while who has read an older one still gets it. That is what comes before deleting one under clients that pull.
+ *
+ * @throws OstreeError `not-found`
+ */
+export async function retireDelta(repo: Repo, { from, to }: DeltaName, retired = true): Promise<void> {
+  if (!hasDelta(repo, { from, to })) throw new OstreeError('not-found', `Can't find delta ${deltaName(from, to)}`);
+  const folder = join(repo.path, deltaFolder(from, to));
+  if (retired) await writeFile(join(folder, RETIRED), '');
+  else await rm(join(folder, RETIRED), { force: true });
+  await syncFolder(folder);
 }
 
 /** Whether there is a delta. */

@@ -11,13 +11,19 @@ import type { Repo } from '../repo/repo.ts';
 export interface PruneDeltasOptions {
   /** Delete the deltas to this commit. Default: those to commits that are not there. */
   to?: Checksum;
+  /** Delete the deltas to or from one of these commits. */
+  of?: ReadonlySet<Checksum>;
   signal?: AbortSignal;
 }
 
 /** Deletes static deltas that nobody can use, with what their indexes say of them. Returns which. */
 export async function pruneDeltas(repo: Repo, options: PruneDeltasOptions = {}): Promise<DeltaName[]> {
-  const { to, signal } = options;
-  const isUseless = (delta: DeltaName) => (to === undefined ? !hasObject(repo, 'commit', delta.to) : delta.to === to);
+  const { to, of, signal } = options;
+  const isUseless = (delta: DeltaName): boolean => {
+    if (to !== undefined) return delta.to === to;
+    if (of) return of.has(delta.to) || (delta.from !== null && of.has(delta.from));
+    return !hasObject(repo, 'commit', delta.to);
+  };
   if (!(await listDeltas(repo)).some(isUseless)) return [];
   const unlock = await lockRepo(repo, 'exclusive', signal);
   try {

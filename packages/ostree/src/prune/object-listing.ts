@@ -109,10 +109,10 @@ function readNames(path: string): string[] {
   }
 }
 
-/** Bytes that an object takes, and when its file was made or changed last; null when it is gone. */
-export function statObject(path: string): { size: number; changedMs: number } | null {
+/** Bytes that an object takes, when its file was made or changed last, and under how many names; null when it is gone. */
+export function statObject(path: string): { size: number; changedMs: number; links: number } | null {
   const stats = lstatSync(path, { throwIfNoEntry: false });
-  return stats ? { size: stats.size, changedMs: stats.ctimeMs } : null;
+  return stats ? { size: stats.size, changedMs: stats.ctimeMs, links: stats.nlink } : null;
 }
 
 /** Deletes what belongs to a commit besides its object: detached metadata, and the mark that it is partial. */

@@ -1,15 +1,18 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { writeCommit } from '../commit/write-commit.ts';
 import { decodeDirTree, encodeDirTree } from '../formats/dirtree.ts';
 import { visitDirTree } from '../formats/dirtree-children.ts';
 import { S_IFREG } from '../formats/mode.ts';
 import type { Checksum } from '../formats/object-name.ts';
+import { hasClosure } from '../pull/closure.ts';
+import { copyClosure } from '../pull/copy.ts';
 import { partialMark } from '../pull/known-trees.ts';
 import { setCollectionRef } from '../repo/collection-refs.ts';
 import { lockRepo } from '../repo/lock.ts';
@@ -192,6 +195,59 @@ describe('prune', () => {
     assert.deepEqual(present(repo, [first, second]), [true, true]);
   });
 
+  test('what is young stays, with all that it needs, whoever needs it', async (t) => {
+    const repo = await newRepo(t);
+    await commitOn(repo, 'a', 'a');
+    const [old, doomed] = [await commitOn(repo, null, 'old'), await commitOn(repo, null, 'doomed')];
+    const before = count(repo);
+    await sleep(30);
+    const storedBefore = Date.now();
+    await sleep(30);
+    // Of this commit only the commit itself is young, of the folder only the folder: what they need is old garbage.
+    const young = await commitOn(repo, null, 'old', { timestamp: 5 });
+    const folder = await withTransaction(repo, async (tx) => {
+      const { contents } = (await readCommit(repo, doomed)).tree;
+      const { meta } = tx.emptyTree();
+      return tx.writeDirTree({ files: new Map(), dirs: new Map([['below', { contents, meta }]]) });
+    });
+    const dry = await prune(repo, { refsOnly: true, storedBefore, dryRun: true });
+    assert.deepEqual(await prune(repo, { refsOnly: true, storedBefore }), dry);
+    assert.deepEqual(present(repo, [old, doomed, young]), [false, false, true]);
+    // Gone are the two commits and the empty folder of which trees were made.
+    assert.equal(count(repo), before + 2 - 3);
+    ostree(`--repo=${repo.path}`, 'fsck');
+    ostree(`--repo=${repo.path}`, 'ls', '-R', young);
+    const whole = await commitOn(repo, null, 'doomed', { timestamp: 6 });
+    assert.ok(hasObject(repo, 'dirtree', folder));
+    assert.deepEqual(await hasClosure(repo, (await readCommit(repo, whole)).tree), []);
+    await prune(repo, { refsOnly: true });
+    assert.deepEqual(present(repo, [young, whole]), [false, false]);
+    assert.ok(!hasObject(repo, 'dirtree', folder));
+  });
+
+  test('bytes that another hard link keeps are said apart', async (t) => {
+    const repo = await newRepo(t);
+    const commit = await commitOn(repo, null, 'shared');
+    const other = await createRepo(`${repo.path}-other`);
+    await copyClosure(repo, other, [commit], { trusted: true });
+    const garbage = await prune(repo, { refsOnly: false }); // the empty folder of which trees are made
+    assert.equal(garbage.bytesLinked, 0);
+    const { bytesFreed, bytesLinked } = await prune(repo, { refsOnly: true });
+    const linked = objectsOf(other).map((path) => lstatSync(path).size);
+    assert.ok(bytesLinked > 0);
+    assert.equal(
+      bytesFreed,
+      linked.reduce((total, size) => total + size, 0),
+    );
+    assert.ok(bytesLinked <= bytesFreed);
+    assert.deepEqual(await prune(other, { refsOnly: true }), {
+      objects: linked.length,
+      deleted: linked.length,
+      bytesFreed,
+      bytesLinked: 0,
+    });
+  });
+
   test('a deleted commit leaves a tombstone where it is wanted', async (t) => {
     const repo = await newRepo(t);
     const [first, second, third] = (await chain(repo, 'a', 3)) as [Checksum, Checksum, Checksum];
@@ -221,6 +277,30 @@ describe('while others commit', () => {
     assert.deepEqual(present(repo, [doomed, same]), [false, true]);
     ostree(`--repo=${repo.path}`, 'refs', '--create=same', same);
     ostree(`--repo=${repo.path}`, 'fsck');
+  });
+
+  test('what is to be kept is asked again when nobody writes, just before anything goes', async (t) => {
+    const repo = await newRepo(t);
+    const [wanted, doomed] = [await commitOn(repo, null, 'wanted'), await commitOn(repo, null, 'doomed')];
+    const release = await lockRepo(repo, 'shared');
+    const keep: Checksum[] = [];
+    let asked = 0;
+    const pruning = prune(repo, {
+      refsOnly: true,
+      keep: async () => {
+        asked++;
+        await sleep(1);
+        return keep;
+      },
+    });
+    await sleep(60);
+    assert.equal(asked, 1);
+    keep.push(wanted); // somebody decides to publish it, and finds it here
+    release();
+    await pruning;
+    assert.ok(asked > 1);
+    assert.deepEqual(present(repo, [wanted, doomed]), [true, false]);
+    assert.deepEqual(await hasClosure(repo, (await readCommit(repo, wanted)).tree), []);
   });
 
   test('ostree and this library commit what is just being deleted, again and again, and all of it is whole', async (t) => {

@@ -20,6 +20,11 @@ export interface PruneOptions extends RetentionOptions {
   dryRun?: boolean;
   /** Delete commits only; what only they have stays until the next prune. */
   commitOnly?: boolean;
+  /**
+   * Delete only what was stored, or linked elsewhere, before this; milliseconds since 1970. What is younger is kept with
+   * all that it needs, whether anything needs it or not: somebody may be about to. Default: the beginning of this prune.
+   */
+  storedBefore?: number;
   signal?: AbortSignal;
   /** Objects deleted so far, of those that are to be. */
   onProgress?: (progress: { deleted: number; total: number }) => void;
@@ -33,6 +38,8 @@ export interface PruneReport {
   deleted: number;
   /** Bytes that their files took. */
   bytesFreed: number;
+  /** Of these, bytes in files that have another name (hard links): they are not free until that is deleted, too. */
+  bytesLinked: number;
 }
 
 /** How long commits are kept out at a time, and how long they are let in then. */
@@ -55,8 +62,8 @@ const CLOCK_MS = 10;
  *    everything that it needs, whether a ref names it yet or not, and so is what refs name by now.
  * 3. What the walk has found stays found: objects do not change. So only what is new is walked under the lock.
  * 4. What came after the walk began is not on the list of what may go, and an object whose file was changed since is
- *    not deleted either, whoever needs it: who writes without any lock (`core.locking=false`, a tool that copies
- *    objects) has that long to finish.
+ *    not deleted either, nor what it needs, whoever needs it: who writes without any lock (`core.locking=false`, a tool
+ *    that copies objects) has that long to finish. `storedBefore` gives them longer.
  * 5. First commits and then folders are deleted, all of these without letting go of the lock, and then the rest. So
  *    whenever the lock is free, what is there has what it needs, and the kill of a prune leaves garbage at worst.
  *
@@ -69,6 +76,9 @@ const CLOCK_MS = 10;
 export async function prune(repo: Repo, options: PruneOptions = {}): Promise<PruneReport> {
   const { signal, dryRun = false, commitOnly = false } = options;
   const began = Date.now();
+  // A dry run deletes nothing from under anybody.
+  const limit = dryRun ? Number.POSITIVE_INFINITY : began;
+  const storedBefore = Math.min(options.storedBefore ?? limit, limit);
   await sleep(CLOCK_MS, undefined, { signal }); // what is made from now on does not look older than that
   const repos = withParents(repo);
   const retention = new Retention(repos, options);
@@ -86,7 +96,7 @@ export async function prune(repo: Repo, options: PruneOptions = {}): Promise<Pru
     }
   };
 
-  const report: PruneReport = { objects: 0, deleted: 0, bytesFreed: 0 };
+  const report: PruneReport = { objects: 0, deleted: 0, bytesFreed: 0, bytesLinked: 0 };
   let doomed: Doomed;
   const unlock = await lockRepo(repo, 'shared', signal);
   let listing: ObjectListing;
@@ -96,15 +106,12 @@ export async function prune(repo: Repo, options: PruneOptions = {}): Promise<Pru
     listing = new ObjectListing(repo);
     before = listing.commits();
     await mark(await retention.keep(before));
-    doomed = await findDoomed(listing, { kept, reachable, commitOnly, began, dryRun, report, signal });
+    doomed = await findDoomed(listing, { retention, kept, reachable, commitOnly, storedBefore, report, signal });
   } finally {
     unlock();
   }
   if (dryRun) {
-    for (const { size } of [...doomed.commits, ...doomed.folders, ...doomed.rest]) {
-      report.deleted++;
-      report.bytesFreed += size;
-    }
+    for (const object of [...doomed.commits, ...doomed.folders, ...doomed.rest]) count(report, object);
     return report;
   }
   const isNeeded = ({ type, checksum }: DoomedObject) => isReached(type, checksum, kept, reachable);
@@ -127,6 +134,14 @@ interface DoomedObject {
   checksum: Checksum;
   path: string;
   size: number;
+  /** Under how many names its file is. */
+  links: number;
+}
+
+function count(report: PruneReport, { size, links }: DoomedObject): void {
+  report.deleted++;
+  report.bytesFreed += size;
+  if (links > 1) report.bytesLinked += size;
 }
 
 /** What is to be deleted, in this order; commits and folders at once. */
@@ -137,21 +152,22 @@ interface Doomed {
 }
 
 interface Finding {
-  kept: ReadonlySet<Checksum>;
+  retention: Retention;
+  kept: Set<Checksum>;
   reachable: Reachable;
   commitOnly: boolean;
-  began: number;
-  dryRun: boolean;
+  storedBefore: number;
   report: PruneReport;
   signal: AbortSignal | undefined;
 }
 
 async function findDoomed(listing: ObjectListing, finding: Finding): Promise<Doomed> {
-  const { kept, reachable, commitOnly, began, dryRun, report, signal } = finding;
+  const { retention, kept, reachable, commitOnly, storedBefore, report, signal } = finding;
   const pause = timeSlices(signal);
   const { dirtrees, dirmetas, files } = reachable;
   const sets = { dirtree: dirtrees, dirmeta: dirmetas, file: files };
   const byType: Record<StoredType, DoomedObject[]> = { commit: [], dirtree: [], dirmeta: [], file: [] };
+  const young: DoomedObject[] = [];
   const visit = (folder: string, file: string, type: StoredType, path: string) => {
     if (commitOnly && type !== 'commit') return;
     report.objects++;
@@ -159,11 +175,26 @@ async function findDoomed(listing: ObjectListing, finding: Finding): Promise<Doo
     const checksum = folder + file.slice(0, 62);
     if (kept.has(checksum) || !isChecksum(checksum)) return;
     const stats = statObject(`${path}/${file}`);
-    const isYoung = stats && stats.changedMs >= began && !dryRun;
-    if (stats && !isYoung) byType[type].push({ type, checksum, path: `${path}/${file}`, size: stats.size });
+    if (!stats) return;
+    const { size, links, changedMs } = stats;
+    const list = changedMs >= storedBefore ? young : byType[type];
+    list.push({ type, checksum, path: `${path}/${file}`, size, links });
   };
   for (const _ of listing.visit(visit)) await pause();
-  return { commits: byType.commit, folders: byType.dirtree, rest: [...byType.dirmeta, ...byType.file] };
+  // What stays must go on having its parts, which may be old. Nobody said that it is whole.
+  for (const { type, checksum } of young) {
+    if (type === 'commit') {
+      kept.add(checksum);
+      if (!commitOnly) await reachable.add(retention.tree(checksum).tree, { partial: true, signal });
+    } else if (type === 'dirtree') await reachable.addFolder(checksum, { partial: true, signal });
+  }
+  const isDoomed = ({ type, checksum }: DoomedObject) =>
+    young.length === 0 || !isReached(type, checksum, kept, reachable);
+  return {
+    commits: byType.commit.filter(isDoomed),
+    folders: byType.dirtree.filter(isDoomed),
+    rest: [...byType.dirmeta, ...byType.file].filter(isDoomed),
+  };
 }
 
 function isReached(type: StoredType, checksum: Checksum, kept: ReadonlySet<Checksum>, reachable: Reachable): boolean {
@@ -225,7 +256,7 @@ class Deletion {
   async #deleteCommit(commit: DoomedObject): Promise<void> {
     if (this.#options.isNeeded(commit)) return;
     if (repoSettings(this.#repo.config).tombstoneCommits) await writeTombstone(this.#repo, commit.checksum);
-    this.#count(commit, unlinkObjects([commit.path])[0]!);
+    if (unlinkObjects([commit.path])[0]) count(this.#options.report, commit);
     // After it: without its mark a partial commit would pass for a whole one.
     removeCommitCompany(this.#repo, commit.checksum);
   }
@@ -254,15 +285,9 @@ class Deletion {
     const paths = batch.map(({ path }) => path);
     const there = await pool.run({ kind: 'unlink-objects', paths }, paths.length * UNLINK_COST);
     batch.forEach((object, index) => {
-      this.#count(object, there[index]!);
+      if (there[index]) count(this.#options.report, object);
     });
     const { report, options } = this.#options;
     options.onProgress?.({ deleted: report.deleted, total: this.#total });
-  }
-
-  #count({ size }: DoomedObject, wasThere: boolean): void {
-    if (!wasThere) return;
-    this.#options.report.deleted++;
-    this.#options.report.bytesFreed += size;
   }
 }

@@ -30,15 +30,22 @@ export class Reachable {
    * @throws OstreeError `not-found` for a missing dirtree of a whole commit, `corrupt`
    */
   async add(tree: Tree, options: { partial: boolean; signal?: AbortSignal | undefined }): Promise<void> {
-    const { partial, signal } = options;
-    const pause = timeSlices(signal);
     this.dirmetas.add(tree.meta);
+    await this.addFolder(tree.contents, options);
+  }
+
+  /** Adds a folder with everything below it: the same as `add`. */
+  async addFolder(
+    contents: Checksum,
+    { partial, signal }: { partial: boolean; signal?: AbortSignal | undefined },
+  ): Promise<void> {
+    const pause = timeSlices(signal);
     const waiting: Checksum[] = [];
-    if (this.dirtrees.add(tree.contents)) waiting.push(tree.contents);
-    for (let contents = waiting.pop(); contents !== undefined; contents = waiting.pop()) {
-      const data = this.#read(contents);
+    if (this.dirtrees.add(contents)) waiting.push(contents);
+    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+      const data = this.#read(next);
       if (data) {
-        visitDirTree(data, `${contents}.dirtree`, {
+        visitDirTree(data, `${next}.dirtree`, {
           file: (item, at) => void this.files.addBytes(item, at),
           folder: (item, contentsAt, metaAt) => {
             this.dirmetas.addBytes(item, metaAt);
@@ -47,7 +54,7 @@ export class Reachable {
           },
         });
       } else if (!partial) {
-        const object = `${contents}.dirtree`;
+        const object = `${next}.dirtree`;
         throw new OstreeError('not-found', `No such metadata object ${object}`, {
           object,
           hint: 'The repository is damaged: run `treeline repo fsck --delete`, which marks what is not whole.',

@@ -20,8 +20,11 @@ export interface RetentionOptions {
   retainBranchDepth?: ReadonlyMap<string, number>;
   /** Thin out only these branches: all others keep their whole history. */
   onlyBranches?: readonly string[];
-  /** Commits that are kept whatever refs say, without their history. */
-  keep?: Iterable<Checksum>;
+  /**
+   * Commits that are kept whatever refs say, without their history. A function is asked each time that it matters: also
+   * under the exclusive lock, when nobody writes, just before anything is deleted.
+   */
+  keep?: Iterable<Checksum> | (() => Iterable<Checksum> | Promise<Iterable<Checksum>>);
 }
 
 interface KnownCommit {
@@ -52,7 +55,7 @@ export class Retention {
     const { refsOnly, depth = -1, keepYoungerThan, retainBranchDepth, onlyBranches, keep = [] } = this.#options;
     const repo = this.#repos[0]!;
     const kept = new Map<Checksum, number>();
-    for (const commit of keep) this.#follow(kept, commit, 0);
+    for (const commit of typeof keep === 'function' ? await keep() : keep) this.#follow(kept, commit, 0);
     const byBranch = retainBranchDepth || onlyBranches || keepYoungerThan !== undefined;
     if (!refsOnly && !byBranch) {
       for (const commit of all) this.#follow(kept, commit, depth);
