@@ -21,6 +21,7 @@ import { executionRoutes } from './api/executions.ts';
 import { projectRoutes } from './api/projects.ts';
 import { releaseRoutes } from './api/releases.ts';
 import { repositoryRoutes } from './api/repositories.ts';
+import { retentionRoutes } from './api/retention.ts';
 import { runnerRoutes } from './api/runner.ts';
 import { runRoutes } from './api/runs.ts';
 import { statusRoutes } from './api/status.ts';
@@ -42,6 +43,7 @@ import { publishedRepositories } from './publish/repositories.ts';
 import { pushMount } from './push/mount.ts';
 import { readProvenance } from './reading/commits.ts';
 import { channelHead } from './reading/releases.ts';
+import { clearLeftovers, createRetention } from './retention/retention.ts';
 import { createRunnerProcess } from './runner-process/runner-process.ts';
 import { runScheduler } from './runs/scheduler.ts';
 import type { Settings } from './settings.ts';
@@ -95,6 +97,8 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
     runs: createWakeup(),
     publishing: createWakeup(),
   };
+  await clearLeftovers(core, { alone: true });
+  const retention = createRetention(core);
   const logs = createLogFiles(folder.logs);
   const leases = createLeases(core, logs);
   await leases.recover();
@@ -141,6 +145,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
       executionRoutes(core, logs),
       commitRoutes(core),
       releaseRoutes(core),
+      retentionRoutes(core, retention),
       repositoryRoutes(core),
       eventRoutes(core),
       statusRoutes({ core, runner, startedAt: Date.now(), urls: () => ({ url, gatewayUrl: gateway.url }) }),
@@ -174,6 +179,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
     runScheduler(core),
     runComposer(core, leases),
     runPublisher(core),
+    retention.run(),
     sources.watch(),
     runner.start(),
     every(core, EXPIRE_LOOK_MS, { name: 'leases', task: () => leases.expire() }),

@@ -55,6 +55,13 @@ const Schema = z.strictObject({
   publicRepositories: z.array(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/)),
   /** Proxies whose `X-Forwarded-For` is believed: addresses, or networks such as `10.0.0.0/8`. */
   trustedProxies: z.array(Network),
+  /** How often it is looked for what retention drops, and for what goes. */
+  retentionSeconds: Seconds,
+  /**
+   * Days for which the private store keeps a commit or object that nothing names: no ref, release, result, source,
+   * label, pin or device.
+   */
+  storeGraceDays: z.number().min(0).max(36_500),
   /** Largest request body, in bytes; log chunks of runners included. */
   bodyLimit: z.number().int().min(1024),
   /** pino level of the server's own log. */
@@ -87,6 +94,8 @@ function defaults(dataDir: string): Omit<Settings, 'dataDir'> {
     hostImage: hostFingerprint(),
     publicRepositories: ['public'],
     trustedProxies: [],
+    retentionSeconds: 60,
+    storeGraceDays: 7,
     bodyLimit: 4 * 1024 * 1024,
     logLevel: 'info',
   };

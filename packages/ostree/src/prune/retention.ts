@@ -21,10 +21,10 @@ export interface RetentionOptions {
   /** Thin out only these branches: all others keep their whole history. */
   onlyBranches?: readonly string[];
   /**
-   * Commits that are kept whatever refs say, without their history. A function is asked each time that it matters: also
-   * under the exclusive lock, when nobody writes, just before anything is deleted.
+   * Commits that are kept whatever refs say, without their history. A function is asked each time that it matters, with
+   * the commits that are there: also under the exclusive lock, when nobody writes, just before anything is deleted.
    */
-  keep?: Iterable<Checksum> | (() => Iterable<Checksum> | Promise<Iterable<Checksum>>);
+  keep?: Iterable<Checksum> | ((all: ReadonlySet<Checksum>) => Iterable<Checksum> | Promise<Iterable<Checksum>>);
 }
 
 interface KnownCommit {
@@ -51,11 +51,11 @@ export class Retention {
    * @throws OstreeError `not-found` for a branch to thin out that there is not; `corrupt` for a damaged commit or ref:
    *   to go on might delete what it stands for
    */
-  async keep(all: Iterable<Checksum>): Promise<Set<Checksum>> {
+  async keep(all: ReadonlySet<Checksum>): Promise<Set<Checksum>> {
     const { refsOnly, depth = -1, keepYoungerThan, retainBranchDepth, onlyBranches, keep = [] } = this.#options;
     const repo = this.#repos[0]!;
     const kept = new Map<Checksum, number>();
-    for (const commit of typeof keep === 'function' ? await keep() : keep) this.#follow(kept, commit, 0);
+    for (const commit of typeof keep === 'function' ? await keep(all) : keep) this.#follow(kept, commit, 0);
     const byBranch = retainBranchDepth || onlyBranches || keepYoungerThan !== undefined;
     if (!refsOnly && !byBranch) {
       for (const commit of all) this.#follow(kept, commit, depth);

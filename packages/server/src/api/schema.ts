@@ -6,6 +6,7 @@ export * from './schema/commits.ts';
 export * from './schema/projects.ts';
 export * from './schema/releases.ts';
 export * from './schema/repositories.ts';
+export * from './schema/retention.ts';
 export * from './schema/runs.ts';
 export * from './schema/status.ts';
 export * from './schema/values.ts';

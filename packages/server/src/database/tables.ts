@@ -3,6 +3,7 @@ import type { DeviceTables } from '../devices/tables.ts';
 import type { EventTables } from '../events/tables.ts';
 import type { ExecutionTables } from '../executions/tables.ts';
 import type { PublishTables } from '../publish/tables.ts';
+import type { RetentionTables } from '../retention/tables.ts';
 import type { RunTables } from '../runs/tables.ts';
 import type { SourceTables } from '../sources/tables.ts';
 
@@ -13,5 +14,6 @@ export interface Tables
     EventTables,
     ExecutionTables,
     PublishTables,
+    RetentionTables,
     RunTables,
     SourceTables {}

@@ -5,6 +5,7 @@ import { decideAdmission, decideEnrolment, decideOffer, type Refusal, type Unkno
 import { storableText } from './events.ts';
 import { channelHistory } from './history.ts';
 import { createReporting, type Reporting } from './reporting.ts';
+import { noteRun } from './runs.ts';
 import type { DevicePatch } from './schema.ts';
 import type { BadReleaseRow, DeviceRow } from './tables.ts';
 import { createToken, hashSecret, type MadeToken, type NewToken } from './tokens.ts';
@@ -146,11 +147,18 @@ export function createRegistry({ db, events, audit, releases, now = Date.now }: 
     },
 
     async checkIn(id, seen) {
-      await write(db, id, {
+      const values = {
         last_seen: now(),
         ...(seen.commit === undefined ? {} : { current_commit: seen.commit }),
         ...(seen.target === undefined ? {} : { current_target: storableText(seen.target, 256) }),
         ...(seen.address === undefined ? {} : { address: seen.address }),
+      };
+      const before = seen.commit === undefined ? undefined : await find(db, id);
+      if (seen.commit === undefined || before?.current_commit === seen.commit) return write(db, id, values);
+      const { commit } = seen;
+      await db.transaction().execute(async (trx) => {
+        await noteRun(trx, { device: id, commit, since: now() });
+        await write(trx, id, values);
       });
     },
 
@@ -194,7 +202,13 @@ export function createRegistry({ db, events, audit, releases, now = Date.now }: 
 
     remove: (id, by) =>
       db.transaction().execute(async (trx) => {
-        for (const table of ['device_pointers', 'device_bad_releases', 'device_events', 'device_inventory'] as const) {
+        for (const table of [
+          'device_pointers',
+          'device_bad_releases',
+          'device_events',
+          'device_inventory',
+          'device_runs',
+        ] as const) {
           await trx.deleteFrom(table).where('device_id', '=', id).execute();
         }
         const gone = await trx.deleteFrom('devices').where('id', '=', id).executeTakeFirst();

@@ -92,6 +92,14 @@ export interface DeviceInventoryTable {
   updated_at: number;
 }
 
+/** What a device ran, from its check-ins: the newest few, so that it is known what it may fall back to. */
+export interface DeviceRunTable {
+  device_id: string;
+  commit: string;
+  /** When it was first seen running it, after another one. */
+  since: number;
+}
+
 export interface DeviceTables {
   enrolment_tokens: EnrolmentTokenTable;
   devices: DeviceTable;
@@ -99,6 +107,7 @@ export interface DeviceTables {
   device_events: DeviceEventTable;
   device_inventory: DeviceInventoryTable;
   device_pointers: DevicePointerTable;
+  device_runs: DeviceRunTable;
 }
 
 export type DeviceRow = Selectable<DeviceTable>;

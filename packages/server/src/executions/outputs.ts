@@ -33,9 +33,9 @@ export async function commitOutputs(
     ];
     throw new ServerError('outputs-incomplete', `the result of ${spec.project}/${spec.job} ${words.join(' and ')}`);
   }
-  for (const [name, tree] of Object.entries(trees)) await checkWhole(core, name, tree);
-
   return await withTransaction(core.store, async (tx) => {
+    // In here, so that no prune comes between: until they have a commit, they are garbage.
+    for (const [name, tree] of Object.entries(trees)) await checkWhole(core, name, tree);
     const outputs: StoredOutputs = {};
     for (const [name, tree] of Object.entries(trees)) {
       const commit = await writeCommit(tx, {

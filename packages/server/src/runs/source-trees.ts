@@ -1,4 +1,4 @@
-import { filterTree, withTransaction } from '@treeline/ostree';
+import { filterTree, withTransaction, writeCommit } from '@treeline/ostree';
 import { type Graph, type JobId, matchPaths, type Tree } from '@treeline/pipeline';
 import type { Core } from '../core.ts';
 import type { RevisionRow } from '../sources/tables.ts';
@@ -34,7 +34,14 @@ export function createSourceTrees(core: Core): SourceTrees {
       if (toFilter.length === 0) return trees;
       const filtered = await withTransaction(core.store, async (tx) => {
         const made: Tree[] = [];
-        for (const { root, paths } of toFilter) made.push(await filterTree(tx, root, matchPaths(paths)));
+        for (const { root, paths } of toFilter) {
+          const tree = await filterTree(tx, root, matchPaths(paths));
+          // Without a ref it would be garbage for prune, while jobs wait that are to see it. The same tree always gets
+          // the same commit.
+          const commit = await writeCommit(tx, { tree, subject: 'Sources that jobs see', timestamp: 0 });
+          tx.setRef(`filtered/${tree.contents}/${tree.meta}`, commit);
+          made.push(tree);
+        }
         return made;
       });
       for (const [i, { id, cacheKey }] of toFilter.entries()) {

@@ -3,6 +3,7 @@ import { access } from '../../access/migration.ts';
 import { devices } from '../../devices/migration.ts';
 import { pointers } from '../../devices/pointers-migration.ts';
 import { repositories } from '../../publish/migration.ts';
+import { retention } from '../../retention/migration.ts';
 import { core } from './core.ts';
 
 /** All migrations, applied in the order of their names. A released one is never changed: add another. */
@@ -11,5 +12,6 @@ export const migrations: Record<string, Migration> = {
   '0002-devices': devices,
   '0003-access': access,
   '0004-repositories': repositories,
+  '0007-retention': retention,
   '0008-pointers': pointers,
 };
