@@ -36,7 +36,7 @@ export interface MeasuredRepository {
 }
 
 /** Name of what belongs to no ref and no release, where refs stand; no ref is called so. */
-export const OTHERS = '(others)';
+const OTHERS = '(others)';
 
 /**
  * Measures published repositories and the store. A file that several of them have by hard links is counted for the

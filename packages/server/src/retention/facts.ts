@@ -42,7 +42,7 @@ export async function readRefs(repo: Repo): Promise<Map<string, Checksum>> {
 }
 
 /** Pins of one repository and those for all. */
-export async function readPins(db: Queryable, repository: string): Promise<PinFact[]> {
+async function readPins(db: Queryable, repository: string): Promise<PinFact[]> {
   return await db
     .selectFrom('pins')
     .select(['commit', 'actor', 'reason'])

@@ -275,7 +275,13 @@ describeDatabases('retention', (fresh) => {
   test('what devices run, may fetch or fall back to stays, until they move on', async (t) => {
     const { core, clock, publish, look, has } = await setUp(t, { retention: { releases: 1, grace: 0 } });
     const releases = { current: (repository: string, channel: string) => channelHead(core.db, repository, channel) };
-    const registry = createRegistry({ db: core.db, events: core.events, releases, now: () => clock.now++ });
+    const registry = createRegistry({
+      db: core.db,
+      events: core.events,
+      audit: core.audit,
+      releases,
+      now: () => clock.now++,
+    });
     await registry.admit({ id: 'board-1', publicKey: 'k', policy: 'accept' });
     const commits: Checksum[] = [];
     const move = async (version: string) => {
@@ -308,7 +314,7 @@ describeDatabases('retention', (fresh) => {
     // As its release is bad, it gets the one before: as long as retention keeps that.
     const device = (await registry.get('board-1'))!;
     assert.equal(await registry.offer(device, 'robot/edge'), c);
-    await registry.remove('board-1');
+    await registry.remove('board-1', BY);
     await look();
     assert.deepEqual(has(b, c, commits[3]!), [false, false, true]);
   });

@@ -43,6 +43,4 @@ export interface RetentionTables {
   prunes: PruneTable;
 }
 
-export type DroppedCommitRow = Selectable<DroppedCommitTable>;
 export type PinRow = Selectable<PinTable>;
-export type PruneRow = Selectable<PruneTable>;
