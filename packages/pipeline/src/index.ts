@@ -6,6 +6,7 @@ export type { Dependency, Graph, GraphJob, PublishStep } from './graph/graph.ts'
 export type { ComposeKeyDocument, KeyDocument, KeyLayer, KeyPlatform, RunKeyDocument } from './key/document.ts';
 export { explainKeys, type KeyDifference } from './key/explain.ts';
 export { jobKey } from './key/key.ts';
+export { admitsLabel, isLabel, type Label, labelForm } from './label/label.ts';
 export {
   type ArtifactId,
   type ArtifactReference,
@@ -23,6 +24,7 @@ export {
   type Pipeline,
   type Position,
   type Publish,
+  type ReleaseDeclaration,
   type RunsOn,
   type Tree,
 } from './model.ts';

@@ -1,3 +1,5 @@
+import type { Label } from './label/label.ts';
+
 /** One-based place in a file, as an editor counts. */
 export type Position = { readonly line: number; readonly column: number };
 
@@ -52,6 +54,8 @@ type JobHead = {
   readonly paths: readonly string[] | null;
   /** What the job makes; empty for a test. */
   readonly outputs: readonly Output[];
+  /** Labels of outputs, by output. They say who may have what is made, and change nothing about making it. */
+  readonly labels: Readonly<Record<string, Label>>;
 };
 
 /** A job that runs a script on a runner. */
@@ -95,6 +99,16 @@ export type Publish = {
   readonly position: Position;
 };
 
+/** An entry of `releases:`: a finished artifact that may be released, whatever it was made from. */
+export type ReleaseDeclaration = {
+  /** Artifact of the same project. */
+  readonly artifact: ArtifactReference;
+  /** The published repository that it may be released to. */
+  readonly repository: string;
+  readonly because: string;
+  readonly position: Position;
+};
+
 /** A checked treeline.yaml. References inside the project are known to resolve; those to other projects are not. */
 export type Pipeline = {
   readonly project: string;
@@ -103,6 +117,9 @@ export type Pipeline = {
   /** In the order of the file. */
   readonly jobs: readonly Job[];
   readonly publishes: readonly Publish[];
+  /** Of the project's sources, and so of whatever is made from them; null = it says nothing. */
+  readonly label: Label | null;
+  readonly releases: readonly ReleaseDeclaration[];
 };
 
 export function jobId(project: string, job: string): JobId {

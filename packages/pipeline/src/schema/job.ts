@@ -1,6 +1,7 @@
 import { type CommandJob, type Image, type Input, type Job, jobId, type Output } from '../model.ts';
 import { readComposition } from './compose.ts';
 import { readEnvironment } from './environment.ts';
+import { readLabels } from './label.ts';
 import { readPattern, readRelativePath } from './path.ts';
 import { readDuration, readSize } from './quantity.ts';
 import { artifactFault, readArtifact, readImage, readJobs } from './reference.ts';
@@ -38,8 +39,9 @@ const commandKeys = [
   'timeout',
   'disk',
   'outputs',
+  'labels',
 ] as const;
-const composeKeys = ['compose', 'needs', 'output'] as const;
+const composeKeys = ['compose', 'needs', 'output', 'labels'] as const;
 const allKeys = [...new Set<string>([...commandKeys, ...composeKeys])];
 
 type Fields = ReadonlyMap<string, Entry>;
@@ -60,9 +62,13 @@ export function readJob(reader: Reader, entry: Entry, defaults: JobDefaults): Jo
   if (!fields || fault) return undefined;
   const head = { id: jobId(reader.project, name), project: reader.project, name, position };
   const needs = readJobs(reader, fields.get('needs')?.value, 'needs');
-  if (!isCompose) return { ...head, needs, ...readCommand(reader, fields, { entry, defaults, where }) };
-  reportForeign(reader, fields, { where });
-  return { ...head, needs, ...readComposition(reader, fields, { name, position, where }) };
+  if (isCompose) reportForeign(reader, fields, { where });
+  const part = isCompose
+    ? readComposition(reader, fields, { name, position, where })
+    : readCommand(reader, fields, { entry, defaults, where });
+  const field = fields.get('labels');
+  const labels = field ? readLabels(reader, field.value, { outputs: part.outputs, where }) : {};
+  return { ...head, needs, labels, ...part };
 }
 
 /** Keys that only the other kind of job has. */
@@ -78,7 +84,7 @@ function reportForeign(reader: Reader, fields: Fields, { where }: { where: strin
   }
 }
 
-type CommandPart = Omit<CommandJob, 'id' | 'project' | 'name' | 'position' | 'needs'>;
+type CommandPart = Omit<CommandJob, 'id' | 'project' | 'name' | 'position' | 'needs' | 'labels'>;
 
 function readCommand(
   reader: Reader,

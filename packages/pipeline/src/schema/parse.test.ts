@@ -71,7 +71,7 @@ test('a file that has everything', () => {
   const at = (line: number, column: number) => ({ line, column });
   const { jobs, publishes, ...rest } = parse(whole);
   const [train, lint, tools, system] = jobs;
-  assert.deepEqual(rest, { project: 'model', file: 'treeline.yaml' });
+  assert.deepEqual(rest, { project: 'model', file: 'treeline.yaml', label: null, releases: [] });
   assert.deepEqual(train, {
     kind: 'run',
     id: 'model/train',
@@ -92,6 +92,7 @@ test('a file that has everything', () => {
       { name: 'model', path: 'model' },
       { name: 'everything', path: '.' },
     ],
+    labels: {},
   });
   assert.deepEqual(lint, {
     kind: 'run',
@@ -110,6 +111,7 @@ test('a file that has everything', () => {
     diskBytes: 10 * 1024 ** 3,
     command: 'make lint',
     outputs: [],
+    labels: {},
   });
   assert.ok(tools?.kind === 'run');
   assert.deepEqual([tools.image, tools.outputs], [{ kind: 'host' }, [{ name: 'own-tools', path: 'own-tools' }]]);
@@ -132,6 +134,7 @@ test('a file that has everything', () => {
       { kind: 'remove', path: '/usr/share/doc' },
     ],
     outputs: [{ name: 'system-tree', path: '.' }],
+    labels: {},
     paths: ['config/**'],
   });
   assert.deepEqual(publishes, [
@@ -141,6 +144,30 @@ test('a file that has everything', () => {
       repository: 'public',
       after: [{ job: 'lint', position: at(33, 12) }],
       position: at(31, 5),
+    },
+  ]);
+});
+
+test('labels of sources and outputs, and what may be released although it was made from them', () => {
+  const { label, releases, jobs } = parse(`
+label: restricted:nda of the camera vendor
+jobs:
+  drivers: { run: make, outputs: [drivers, docs], labels: { docs: public } }
+  system: { compose: [{ tree: drivers }], labels: { system: internal } }
+releases:
+  - { artifact: system, repository: public, because: " inside an image they may be shipped " }
+`);
+  assert.equal(label, 'restricted:nda of the camera vendor');
+  assert.deepEqual(
+    jobs.map(({ labels }) => labels),
+    [{ docs: 'public' }, { system: 'internal' }],
+  );
+  assert.deepEqual(releases, [
+    {
+      artifact: { project: 'model', artifact: 'system', position: { line: 7, column: 17 } },
+      repository: 'public',
+      because: 'inside an image they may be shipped',
+      position: { line: 7, column: 5 },
     },
   ]);
 });
@@ -176,7 +203,7 @@ test('windows line ends and a byte order mark are no fault', () => {
 const bad: [string, string, string, RegExp, RegExp][] = [
   ['nothing', '', '1:1', /the file is empty/, /jobs:/],
   ['only a comment', '# x\n', '1:1', /the file is empty/, /jobs:/],
-  ['a list', '- a', '1:1', /the file must be a map, not a list/, /image, environment, jobs, publish/],
+  ['a list', '- a', '1:1', /the file must be a map, not a list/, /image, environment, label, jobs, publish/],
   ['no jobs', 'image: host', '1:1', /no "jobs"/, /write jobs/],
   ['empty jobs', 'jobs: {}', '1:7', /there are no jobs/, /write jobs/],
   ['jobs that are a list', 'jobs: [a]', '1:7', /jobs must be a map, not a list/, /write jobs/],
@@ -431,6 +458,39 @@ const bad: [string, string, string, RegExp, RegExp][] = [
     '5:46',
     /needs a job "trin"/,
     /"train"/,
+  ],
+  ['a label that is none', `${job('run: x')}label: secret`, '4:8', /"secret" is no label/, /restricted:<why>/],
+  ['a label without a reason', `${job('run: x')}label: restricted`, '4:8', /is no label/, /restricted:nda/],
+  ['a misspelt label', `${job('run: x')}label: interal`, '4:8', /is no label/, /"internal"/],
+  [
+    'a label of no output',
+    job('run: x\noutputs: [model]\nlabels: { modle: internal }'),
+    '5:15',
+    /job "train" has no output "modle"/,
+    /"model"/,
+  ],
+  ['labels as a list', job('run: x\noutputs: [a]\nlabels: [internal]'), '5:13', /labels must be a map/, /a: internal/],
+  ['releases as a map', `${job('run: x')}releases: { artifact: a }`, '4:11', /releases must be a list/, /because/],
+  [
+    'a release without a reason',
+    `${job('run: x\noutputs: [a]')}releases: [{ artifact: a, repository: public, because: "" }]`,
+    '5:56',
+    /because is empty/,
+    /audit log/,
+  ],
+  [
+    'a release of what is not there',
+    `${job('run: x\noutputs: [model]')}releases: [{ artifact: modle, repository: public, because: x }]`,
+    '5:24',
+    /releases: no job makes an artifact "modle"/,
+    /"model"/,
+  ],
+  [
+    'a release of what another project makes',
+    `${job('run: x')}releases: [{ artifact: vendor/drivers, repository: public, because: x }]`,
+    '4:24',
+    /an artifact of another project/,
+    /only "vendor"/,
   ],
   ['a tab', 'jobs:\n\ta: { run: x }', '2:1', /not valid YAML/, /spaces/],
   ['a colon in a command', job('run: echo: x'), '3:10', /not valid YAML/, /quotes/],

@@ -4,8 +4,10 @@ import type { Job, Pipeline } from '../model.ts';
 import { readDocument } from './document.ts';
 import { readEnvironment } from './environment.ts';
 import { type JobDefaults, readJob } from './job.ts';
+import { readLabel } from './label.ts';
 import { readPublishes } from './publish.ts';
 import { checkOwnReferences, readImage } from './reference.ts';
+import { readReleases } from './releases.ts';
 import { type Entry, isName, type Reader, readerOf, readFields, readMap, type Value } from './value.ts';
 
 export type ParseOptions = {
@@ -30,15 +32,24 @@ export function parsePipeline(text: string, options: ParseOptions): Pipeline {
   const collector = collectDiagnostics();
   const reader = readerOf(collector, { project, file });
   const value = readDocument(reader, text);
-  const fields =
-    value && readFields(reader, value, { where: 'the file', known: ['image', 'environment', 'jobs', 'publish'] });
+  const known = ['image', 'environment', 'label', 'jobs', 'publish', 'releases'];
+  const fields = value && readFields(reader, value, { where: 'the file', known });
   if (!value || !fields) {
     collector.throwIfAny('invalid-pipeline');
     throw new PipelineError('invalid-pipeline', `${project}: ${file} cannot be read`);
   }
   const jobs = readJobs(reader, value, fields);
   const publish = fields.get('publish');
-  const pipeline: Pipeline = { project, file, jobs, publishes: publish ? readPublishes(reader, publish.value) : [] };
+  const label = fields.get('label');
+  const releases = fields.get('releases');
+  const pipeline: Pipeline = {
+    project,
+    file,
+    jobs,
+    publishes: publish ? readPublishes(reader, publish.value) : [],
+    label: (label && readLabel(reader, label.value, 'label')) ?? null,
+    releases: releases ? readReleases(reader, releases.value) : [],
+  };
   checkOwnReferences(pipeline, declaredNames(fields.get('jobs'), jobs), collector);
   collector.throwIfAny('invalid-pipeline');
   return pipeline;

@@ -59,7 +59,7 @@ function readChannel(reader: Reader, value: Value): string | undefined {
   return undefined;
 }
 
-function readRepository(reader: Reader, value: Value): string | undefined {
+export function readRepository(reader: Reader, value: Value): string | undefined {
   const text = readText(reader, value, { where: 'repository', hint: 'write a name, such as public' });
   const fault = text === undefined ? undefined : nameFault('a repository', text);
   if (fault) reader.fault(value.position, fault);

@@ -117,15 +117,19 @@ export function checkOwnReferences(
     checkJobs(job.needs, `job "${job.name}"`);
     for (const { artifact } of artifactReferences(job)) checkArtifact(artifact, job);
   }
-  for (const { after, artifact } of pipeline.publishes) {
-    checkJobs(after, 'publish');
-    if (artifact.artifact === '' || artifacts.has(artifact.artifact)) continue;
+  const checkMade = (artifact: ArtifactReference, where: string) => {
+    if (artifact.artifact === '' || artifacts.has(artifact.artifact)) return;
     const own = [...artifacts].slice(0, 12).join(', ');
     collector.report(pipeline, artifact.position, {
-      message: `publish: no job makes an artifact "${artifact.artifact}"`,
+      message: `${where}: no job makes an artifact "${artifact.artifact}"`,
       hint:
         meant(artifact.artifact, artifacts) ??
         (own ? `artifacts of this project: ${own}` : 'give a job an output first'),
     });
+  };
+  for (const { after, artifact } of pipeline.publishes) {
+    checkJobs(after, 'publish');
+    checkMade(artifact, 'publish');
   }
+  for (const { artifact } of pipeline.releases) checkMade(artifact, 'releases');
 }
