@@ -7,7 +7,7 @@ import { type Verb, verbs } from './verbs.ts';
 const version = '0.1.0';
 
 /** Options of the program that take a value: where a verb may begin depends on them. */
-const valued = new Set(['--server', '--token', '--data']);
+const valued = new Set(['--server', '--token', '--data', '--ca', '--client-cert', '--client-key']);
 
 /** Runs one command line and resolves to the exit code. Everything that is printed as an error is printed here. */
 export async function main(argv: string[]): Promise<number> {
@@ -55,6 +55,9 @@ function createProgram(): Command {
     .option('--server <url>', 'the server; or TREELINE_SERVER')
     .option('--token <token>', 'access token; or TREELINE_TOKEN')
     .option('--data <dir>', 'data folder of a server here; or TREELINE_DATA')
+    .option('--ca <file>', 'trust these authorities, too; or TREELINE_CA')
+    .option('--client-cert <file>', 'certificate to show; or TREELINE_CLIENT_CERT')
+    .option('--client-key <file>', 'its key; or TREELINE_CLIENT_KEY')
     .option('--json', 'print JSON, for programs')
     .exitOverride()
     .showSuggestionAfterError(true)

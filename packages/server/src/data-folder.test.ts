@@ -9,7 +9,7 @@ import { scratch } from './testing/scratch.ts';
 test('a second server on the same data folder is refused, and told who has it', async (t) => {
   const path = `${scratch(t)}/data`;
   const first = lockDataFolder(path);
-  await writeServerFile(first, { url: 'http://127.0.0.1:1', gateway: null, pid: 4711 });
+  await writeServerFile(first, { url: 'http://127.0.0.1:1', local: 'http://127.0.0.1:1', gateway: null, pid: 4711 });
   assert.throws(() => lockDataFolder(path), { code: 'data-folder-busy', message: /4711.*127\.0\.0\.1:1/ });
   first.unlock();
   lockDataFolder(path).unlock();

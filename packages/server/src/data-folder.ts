@@ -82,6 +82,8 @@ function lock(folder: DataFolder): () => void {
 
 export interface ServerFile {
   url: string;
+  /** The same for programs on this machine. */
+  local: string;
   gateway: string | null;
   pid: number;
 }

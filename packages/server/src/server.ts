@@ -1,8 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { rm } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { createRepo, PushReceiver } from '@treeline/ostree';
 import pino from 'pino';
@@ -31,12 +29,13 @@ import { lockDataFolder, writeServerFile } from './data-folder.ts';
 import { lockDatabase } from './database/lock.ts';
 import { openDatabase } from './database/open.ts';
 import { createPointers, createRegistry, deviceRoutes, pointerRoutes } from './devices/index.ts';
-import { messageOf, ServerError } from './errors.ts';
 import { createEventLog } from './events/log.ts';
 import { runComposer } from './executions/compose.ts';
 import { createLeases } from './executions/leases.ts';
 import { createLogFiles } from './executions/log-files.ts';
 import { createGateway, type Gateway } from './gateway/index.ts';
+import { createCertificateNames } from './listen/certificate-name.ts';
+import { listen } from './listen/listener.ts';
 import { runPublisher } from './publish/publisher.ts';
 import { openRepositories } from './publish/registry.ts';
 import { publishedRepositories } from './publish/repositories.ts';
@@ -53,6 +52,8 @@ import { createWakeup } from './wakeup.ts';
 export interface RunningServer {
   /** Base URL of the API, `http://127.0.0.1:8420`. */
   url: string;
+  /** The same for what runs on this machine: another one where `url` is HTTPS. */
+  localUrl: string;
   /** Base URL of the device gateway. */
   gatewayUrl: string;
   /** Ends everything in order; unfinished work continues at the next start. */
@@ -105,12 +106,14 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   const sources = createSources(core);
 
   let url = '';
-  const runner = createRunnerProcess({ core, url: () => url, ended: (id, o) => leases.endSession(id, o) });
+  let localUrl = '';
+  const runner = createRunnerProcess({ core, url: () => localUrl, ended: (id, o) => leases.endSession(id, o) });
   const tokens = await openTokens(core);
   const failures = createFailedLogins(core);
   undo.defer(async () => {
     await Promise.allSettled([tokens.tidy(), failures.flush()]);
   });
+  const certificates = createCertificateNames();
   const authenticator = createAuthenticator({
     roots,
     tokens,
@@ -118,7 +121,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
     throttle: createThrottle(),
     sessionOf: (token) => runner.sessionOf(token),
     addressOf: createAddressReader(settings.trustedProxies),
-    certificateOf: () => null,
+    certificateOf: (req) => certificates.of(req),
   });
 
   const releases = { current: (repository: string, channel: string) => channelHead(db, repository, channel) };
@@ -169,11 +172,17 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   undo.defer(() => receiver.close());
   const pushes = pushMount({ core, receiver, authenticator });
   const answer = getRequestListener(api.fetch);
-  const server = createServer((req, res) => {
-    if (!repositories(req, res) && !pushes(req, res)) void answer(req, res);
+  const listener = await listen({
+    settings,
+    certificates,
+    log: core.log,
+    signal: closing.signal,
+    handle: (req, res) => {
+      if (!repositories(req, res) && !pushes(req, res)) void answer(req, res);
+    },
   });
-  url = await listen(server, settings);
-  undo.defer(() => closeServer(server));
+  undo.defer(() => listener.close());
+  ({ url, localUrl } = listener);
 
   const loops = [
     runScheduler(core),
@@ -190,7 +199,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
     // The server still answers while the runner reports what it gives up.
     await Promise.allSettled(loops);
   });
-  await writeServerFile(folder, { url, gateway: gateway.url, pid: process.pid });
+  await writeServerFile(folder, { url, local: localUrl, gateway: gateway.url, pid: process.pid });
   undo.defer(() => rm(folder.serverFile, { force: true }));
   if (roots.made.includes('admin')) core.log.info(`the admin token is in ${folder.adminToken}`);
   core.log.info({ url, gateway: gateway.url, dataDir: folder.path }, 'the server is up');
@@ -199,6 +208,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   let closed: Promise<void> | null = null;
   return {
     url,
+    localUrl,
     gatewayUrl: gateway.url,
     close() {
       closed ??= running.disposeAsync();
@@ -213,31 +223,4 @@ async function every(core: Core, ms: number, o: { name: string; task: () => Prom
     await o.task().catch((error) => core.log.error({ err: error }, `${o.name} could not be looked at`));
     await createWakeup().past(0, ms, core.signal);
   }
-}
-
-async function listen(server: Server, { host, port }: Settings): Promise<string> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      const hint = error.code === 'EADDRINUSE' ? 'Another program has it: choose another with --port.' : undefined;
-      reject(
-        new ServerError('unavailable', `cannot listen on ${host}:${port}: ${messageOf(error)}`, {
-          cause: error,
-          ...(hint ? { hint } : {}),
-        }),
-      );
-    });
-    server.listen(port, host, resolve);
-  });
-  const address = server.address() as AddressInfo;
-  const name = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host;
-  return `http://${name}:${address.port}`;
-}
-
-async function closeServer(server: Server): Promise<void> {
-  await new Promise<void>((resolve) => {
-    server.close(() => resolve());
-    // What is still open are idle connections and streams that nobody reads.
-    setTimeout(() => server.closeAllConnections(), 200).unref();
-    server.closeIdleConnections();
-  });
 }

@@ -27,10 +27,18 @@ const Schema = z.strictObject({
   /** What a device that is not registered but has a valid certificate (it was removed, say) gets in as. */
   unknownDevices: z.enum(['accept', 'pending', 'refuse']),
   /**
-   * Allows `host` to be another address than loopback. The API speaks plain HTTP, so the admin token would cross the
-   * network readable: put a TLS proxy in front.
+   * Allows `host` to be another address than loopback without TLS. The tokens would cross the network readable: for a
+   * TLS proxy in front that is on another machine.
    */
   allowRemote: z.boolean(),
+  /** Absolute path of the server's certificate (PEM, with those between it and its root); null = plain HTTP. */
+  tlsCert: z.string().min(1).nullable(),
+  /** Absolute path of its key. Both are read again when they change: renewals need no restart. */
+  tlsKey: z.string().min(1).nullable(),
+  /** Absolute path of the authorities whose client certificates stand for tokens of their common name. */
+  tlsClientCa: z.string().min(1).nullable(),
+  /** Connections to the API and the repositories at the same time; one address may have a quarter of them. */
+  maxConnections: z.number().int().min(1).max(1_000_000),
   /** How often each project's git repository is looked at. */
   pollSeconds: Seconds,
   /** Limit of one git command. */
@@ -82,6 +90,10 @@ function defaults(dataDir: string): Omit<Settings, 'dataDir'> {
     gatewayNames: ['localhost', '127.0.0.1', '::1'],
     unknownDevices: 'pending',
     allowRemote: false,
+    tlsCert: null,
+    tlsKey: null,
+    tlsClientCa: null,
+    maxConnections: 2048,
     pollSeconds: 5,
     gitTimeoutSeconds: 300,
     leaseSeconds: 30,
@@ -145,9 +157,21 @@ export function loadSettings(...fragments: SettingsFragment[]): Settings {
 }
 
 function checkTogether(settings: Settings): void {
-  if (!isLoopback(settings.host) && !settings.allowRemote) {
+  if ((settings.tlsCert === null) !== (settings.tlsKey === null)) {
+    throw new ServerError('settings-invalid', 'tlsCert and tlsKey go together: one of them is not set');
+  }
+  if (settings.tlsClientCa !== null && settings.tlsCert === null) {
+    throw new ServerError('settings-invalid', 'tlsClientCa is of use only with tlsCert and tlsKey');
+  }
+  for (const key of ['tlsCert', 'tlsKey', 'tlsClientCa'] as const) {
+    const path = settings[key];
+    if (path !== null && !isAbsolute(path)) {
+      throw new ServerError('settings-invalid', `${key} must be an absolute path: ${path}`);
+    }
+  }
+  if (!isLoopback(settings.host) && !settings.allowRemote && settings.tlsCert === null) {
     throw new ServerError('settings-invalid', `the API would listen on ${settings.host}, which other machines reach`, {
-      hint: 'The API is plain HTTP. Keep 127.0.0.1 and put a TLS proxy in front, or set allowRemote (--allow-remote).',
+      hint: 'It is plain HTTP: set tlsCert and tlsKey (--tls-cert, --tls-key), or keep 127.0.0.1 and put a TLS proxy in front. allowRemote (--allow-remote) accepts the risk.',
     });
   }
   if (settings.heartbeatSeconds * 2 > settings.leaseSeconds) {

@@ -1,6 +1,7 @@
 import { CliError } from '../errors.ts';
 import { slowWork } from '../output/progress.ts';
 import { oneLine, shorten } from '../output/text.ts';
+import { fetchWithCertificate } from './certificates.ts';
 import { upCommand } from './folder.ts';
 import type { Connection } from './server.ts';
 
@@ -45,9 +46,8 @@ export function createClient(connection: Connection, options: { signal: AbortSig
     const tooSlow = new AbortController();
     const timer = setTimeout(() => tooSlow.abort(), patience);
     try {
-      const response = await fetch(url, {
+      const init = {
         method,
-        redirect: 'error',
         headers: {
           accept: o.accept ?? 'application/json',
           ...(connection.token ? { authorization: `Bearer ${connection.token}` } : {}),
@@ -56,7 +56,12 @@ export function createClient(connection: Connection, options: { signal: AbortSig
         },
         ...(o.body === undefined ? {} : { body: JSON.stringify(o.body) }),
         signal: AbortSignal.any([signal, tooSlow.signal]),
-      });
+      };
+      const { certificate } = connection;
+      const response =
+        certificate && url.protocol === 'https:'
+          ? await fetchWithCertificate(url, init, certificate)
+          : await fetch(url, { ...init, redirect: 'error' });
       if (!response.ok) throw refusal(await readText(response), response, `${method} ${path}`);
       return { response, finish: () => clearTimeout(timer), lateBy: () => (tooSlow.signal.aborted ? patience : null) };
     } catch (error) {
@@ -77,6 +82,13 @@ export function createClient(connection: Connection, options: { signal: AbortSig
       });
     }
     const { code, reason } = causeOf(error);
+    const distrust = code === undefined ? undefined : certificateHints[code];
+    if (distrust !== undefined) {
+      return new CliError('unreachable', `The server at ${where} cannot be trusted: ${reason}.`, {
+        cause: error,
+        hint: distrust,
+      });
+    }
     const hint = connection.folder
       ? `It is not running any more. Start it with: ${upCommand(connection.folder)}`
       : 'Check the address and that the server runs there (treeline up).';
@@ -123,6 +135,17 @@ export function createClient(connection: Connection, options: { signal: AbortSig
     },
   };
 }
+
+const unknownAuthority = 'If its authority is your own: --ca FILE (its certificate, in PEM), or TREELINE_CA.';
+const certificateHints: Readonly<Record<string, string>> = {
+  DEPTH_ZERO_SELF_SIGNED_CERT: unknownAuthority,
+  SELF_SIGNED_CERT_IN_CHAIN: unknownAuthority,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: unknownAuthority,
+  UNABLE_TO_GET_ISSUER_CERT: unknownAuthority,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: unknownAuthority,
+  CERT_HAS_EXPIRED: 'Its certificate has to be renewed.',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'Call the server by a name that is in its certificate.',
+};
 
 /** The text of a stream of UTF-8, whatever the chunks cut. */
 export async function* decodeText(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {

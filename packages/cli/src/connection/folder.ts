@@ -4,7 +4,13 @@ import { join, resolve } from 'node:path';
 import { CliError } from '../errors.ts';
 
 /** What a running server writes to `server.json` in its data folder. */
-export type ServerFile = { url: string; gateway?: string; pid?: number };
+export type ServerFile = {
+  url: string;
+  /** For programs on this machine; another one where `url` is HTTPS, whose certificate knows no loopback. */
+  local?: string;
+  gateway?: string;
+  pid?: number;
+};
 
 /**
  * The data folder: `--data`, else TREELINE_DATA, else `treeline` in the user's data folder (XDG Base Directory

@@ -1,26 +1,53 @@
 import { CliError } from '../errors.ts';
+import { type ClientCertificate, readClientCertificate, trustAuthorities } from './certificates.ts';
 import { dataFolder, readAdminToken, readServerFile, upCommand } from './folder.ts';
 
 /** Options that every verb takes. */
-export type GlobalOptions = { server?: string; token?: string; data?: string; json?: boolean };
+export type GlobalOptions = {
+  server?: string;
+  token?: string;
+  data?: string;
+  json?: boolean;
+  ca?: string;
+  clientCert?: string;
+  clientKey?: string;
+};
 
-/** Where the server is and how to speak to it. `folder` is set when it was found by way of its data folder. */
-export type Connection = { url: URL; token: string | null; folder: string | null };
+/** Where the server is and how to speak to it. */
+export type Connection = {
+  url: URL;
+  token: string | null;
+  /** Set when it was found by way of its data folder. */
+  folder: string | null;
+  /** What others call it, where that is not `url`. */
+  publicUrl?: URL;
+  /** Shown to the server; it stands for a token there. */
+  certificate?: ClientCertificate;
+};
 
 /**
  * Finds the server: --server, else TREELINE_SERVER, else `server.json` in the data folder. The token comes from
  * --token, else TREELINE_TOKEN, else `admin-token` in the data folder, but only if the server is that folder's own:
- * an admin token is never sent to an address that somebody else named.
+ * an admin token is never sent to an address that somebody else named. With --ca, or TREELINE_CA, the authorities in
+ * that file are trusted as well, by everything that this process connects to.
  */
 export function findServer(options: GlobalOptions, env: NodeJS.ProcessEnv = process.env): Connection {
   const token = options.token ?? (env.TREELINE_TOKEN || null);
   // --data on the command line is nearer than TREELINE_SERVER in the environment.
   const address = options.server ?? (options.data === undefined ? env.TREELINE_SERVER || undefined : undefined);
   const folder = dataFolder(options.data, env);
+  const authorities = options.ca ?? env.TREELINE_CA;
+  if (authorities) trustAuthorities(authorities);
+  const shown = readClientCertificate({
+    cert: options.clientCert ?? env.TREELINE_CLIENT_CERT,
+    key: options.clientKey ?? env.TREELINE_CLIENT_KEY,
+  });
+  const certificate = shown ? { certificate: shown } : {};
   if (address !== undefined) {
     const url = parseAddress(address, options.server === undefined ? 'TREELINE_SERVER' : '--server');
-    const isOurs = readOwn(folder)?.origin === url.origin;
-    return { url, token: token ?? (isOurs ? readAdminToken(folder) : null), folder: isOurs ? folder : null };
+    const isOurs = readOwn(folder).includes(url.origin);
+    const own = token ?? (isOurs ? readAdminToken(folder) : null);
+    return { url, token: own, folder: isOurs ? folder : null, ...certificate };
   }
   const found = readServerFile(folder);
   if (!found) {
@@ -28,15 +55,23 @@ export function findServer(options: GlobalOptions, env: NodeJS.ProcessEnv = proc
       hint: `Start one with: ${upCommand(folder)}\nOr name one: --server URL, or TREELINE_SERVER and TREELINE_TOKEN.`,
     });
   }
-  return { url: parseAddress(found.url, `${folder}/server.json`), token: token ?? readAdminToken(folder), folder };
+  const file = `${folder}/server.json`;
+  return {
+    url: parseAddress(found.local ?? found.url, file),
+    publicUrl: parseAddress(found.url, file),
+    token: token ?? readAdminToken(folder),
+    ...{ folder, ...certificate },
+  };
 }
 
-function readOwn(folder: string): URL | null {
+/** Origins of the server of a data folder. */
+function readOwn(folder: string): string[] {
   try {
     const file = readServerFile(folder);
-    return file && URL.canParse(file.url) ? new URL(file.url) : null;
+    const urls = [file?.url, file?.local].filter((url) => url !== undefined);
+    return urls.filter((url) => URL.canParse(url)).map((url) => new URL(url).origin);
   } catch {
-    return null;
+    return [];
   }
 }
 

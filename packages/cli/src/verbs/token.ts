@@ -113,7 +113,7 @@ async function create(name: string, self: Command, session: Session): Promise<vo
   });
   if (options.json) return printDocument(made);
   printText(formatToken(made, Date.now()));
-  const { origin } = client.connection.url;
+  const { origin } = client.connection.publicUrl ?? client.connection.url;
   if (made.token === null) {
     printProse(
       `\nWhoever connects with a client certificate of the common name ${oneLine(made.certificateName ?? '')}, issued by ` +

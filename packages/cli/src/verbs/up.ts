@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunningServer, SettingsFragment } from '@treeline/server';
 import type { Command } from 'commander';
@@ -22,6 +22,10 @@ type UpOptions = {
   gatewayPort?: number;
   listen?: string;
   allowRemote?: boolean;
+  tlsCert?: string;
+  tlsKey?: string;
+  tlsClientCa?: string;
+  trustedProxy?: string[];
   gatewayListen?: string;
   gatewayName?: string[];
   runner: boolean;
@@ -42,7 +46,14 @@ export function declare(command: Command, session: Session): void {
     .option('--port <port>', 'port of the API, 0 for any free one (default: 8420)', port)
     .option('--gateway-port <port>', 'port of the device gateway, 0 for any free one (default: 8421)', port)
     .option('--listen <address>', 'address of the API (default: 127.0.0.1)')
-    .option('--allow-remote', 'let --listen be an address that other machines reach; the API is plain HTTP')
+    .option('--tls-cert <file>', 'speak HTTPS with this certificate (PEM); renewals are noticed')
+    .option('--tls-key <file>', 'its key')
+    .option(
+      '--tls-client-ca <file>',
+      'take client certificates of this authority: treeline token create --certificate-name',
+    )
+    .option('--allow-remote', 'let --listen be an address that other machines reach although it is plain HTTP')
+    .option('--trusted-proxy <networks>', 'proxies in front, whose X-Forwarded-For is believed (comma list)', list)
     .option('--gateway-listen <address>', 'address of the gateway, which has mutual TLS (default: 127.0.0.1)')
     .option(
       '--gateway-name <names>',
@@ -89,6 +100,10 @@ function fragment(dataDir: string, options: UpOptions): SettingsFragment {
     gatewayPort: options.gatewayPort,
     host: options.listen,
     allowRemote: options.allowRemote,
+    tlsCert: options.tlsCert && resolve(options.tlsCert),
+    tlsKey: options.tlsKey && resolve(options.tlsKey),
+    tlsClientCa: options.tlsClientCa && resolve(options.tlsClientCa),
+    trustedProxies: options.trustedProxy,
     gatewayHost: options.gatewayListen,
     gatewayNames,
     runner: options.runner,
@@ -127,7 +142,7 @@ async function tell(
 ): Promise<void> {
   const { signal } = o.session;
   const client = createClient(
-    { url: new URL(`${server.url.replace(/\/$/, '')}/`), token: readAdminToken(o.folder), folder: o.folder },
+    { url: new URL(`${server.localUrl.replace(/\/$/, '')}/`), token: readAdminToken(o.folder), folder: o.folder },
     { signal },
   );
   try {

@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import type { Authority } from '../ca/index.ts';
 import type { Pointers, Registry, UnknownDevicePolicy } from '../devices/index.ts';
 import { ServerError } from '../errors.ts';
+import { limitConnections, serverOptions } from '../listen/limits.ts';
 import { createCheckInFilter, readCheckIn } from './check-in.ts';
 import { createContent } from './content.ts';
 import { enrol } from './enrolment.ts';
@@ -28,6 +29,7 @@ export interface GatewayDeps {
     gatewayNames: readonly string[];
     /** What to do with an unknown device that has a valid certificate (it was removed, say). Default `pending`. */
     unknownDevices?: UnknownDevicePolicy;
+    maxConnections?: number;
   };
 }
 
@@ -40,6 +42,7 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
+const MOST_CONNECTIONS = 2048;
 const RENEWAL_LOOK = 12 * 60 * 60 * 1000;
 const TUF_PLACE = '/repo/';
 
@@ -56,6 +59,7 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
   const tls = await authority.serverCertificate();
   const server = createServer(
     {
+      ...serverOptions(),
       key: tls.key,
       cert: tls.cert,
       ca: authority.certificate,
@@ -68,6 +72,7 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
   );
   // Scanners and broken clients are no news.
   server.on('tlsClientError', () => {});
+  limitConnections(server, { most: settings.maxConnections ?? MOST_CONNECTIONS, isProxy: () => false });
   await listen(server, settings);
   const renewal = setInterval(() => {
     authority.serverCertificate().then(

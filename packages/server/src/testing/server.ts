@@ -44,7 +44,7 @@ export function connect(server: RunningServer, dataDir: string): TestServer {
   const adminToken = readFileSync(join(dataDir, 'admin-token'), 'utf8').trim();
   const runnerToken = readFileSync(join(dataDir, 'runner-token'), 'utf8').trim();
   const call = async (method: string, path: string, body?: unknown) => {
-    const response = await fetch(`${server.url}/api/v1${path}`, {
+    const response = await fetch(`${server.localUrl}/api/v1${path}`, {
       method,
       headers: {
         authorization: `Bearer ${adminToken}`,
