@@ -1,6 +1,5 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { isChecksum } from '@treeline/ostree';
-import { demand } from '../access/caller.ts';
 import type { Core } from '../core.ts';
 import { ServerError } from '../errors.ts';
 import { resolveCommit } from '../reading/commits.ts';
@@ -8,7 +7,7 @@ import { diskUseView, passView, pinViews, storePassView } from '../reading/reten
 import { type MeasuredRepository, measureDiskUse } from '../retention/disk-use.ts';
 import { findRepository, listPins, pin, unpin } from '../retention/pins.ts';
 import type { Retention } from '../retention/retention.ts';
-import { type ApiEnvironment, body, createRoutes, errors, json } from './routing.ts';
+import { type ApiEnvironment, body, createRoutes, demands, errors, json } from './routing.ts';
 import {
   Checksum,
   DiskUseAnswer,
@@ -26,6 +25,7 @@ const pinList = createRoute({
   method: 'get',
   path: '/pins',
   summary: 'Commits that stay whatever retention says: who wanted that, and why',
+  ...demands('read'),
   request: { query: z.object({ repository: Name.optional() }) },
   responses: { 200: json(PinList, 'The pins, newest first'), ...errors },
 });
@@ -33,6 +33,7 @@ const pinAdd = createRoute({
   method: 'post',
   path: '/pins',
   summary: 'Pin a commit, in one repository or wherever it is',
+  ...demands('administer'),
   request: { body: body(PinRequest, 'What, where and why') },
   responses: { 200: json(Pin, 'The pin'), ...errors },
 });
@@ -40,6 +41,7 @@ const pinRemove = createRoute({
   method: 'delete',
   path: '/pins/{commit}',
   summary: 'Take a pin back',
+  ...demands('administer'),
   request: { params: z.object({ commit: Checksum }), query: z.object({ repository: Name.optional() }) },
   responses: { 204: { description: 'Taken back' }, ...errors },
 });
@@ -47,6 +49,7 @@ const prune = createRoute({
   method: 'post',
   path: '/prune',
   summary: 'Do now what retention does by and by; or only say what that is',
+  ...demands('administer'),
   request: { body: body(PruneRequest, 'Where; default: every repository and the store') },
   responses: { 200: json(PruneAnswer, 'What stays and why, and what went'), ...errors },
 });
@@ -54,6 +57,7 @@ const use = createRoute({
   method: 'get',
   path: '/disk-use',
   summary: 'What repositories, refs and releases take on the disk, alone and together',
+  ...demands('read'),
   request: { query: z.object({ repository: Name.optional(), channel: RefName.optional() }) },
   responses: { 200: json(DiskUseAnswer, 'What they take'), ...errors },
 });
@@ -61,13 +65,11 @@ const use = createRoute({
 export function retentionRoutes(core: Core, retention: Retention): OpenAPIHono<ApiEnvironment> {
   const app = createRoutes();
   app.openapi(pinList, async (c) => {
-    demand(c.get('caller'), 'read');
     const rows = await listPins(core.db, c.req.valid('query').repository);
     return c.json({ pins: await pinViews(core.db, rows) }, 200);
   });
   app.openapi(pinAdd, async (c) => {
     const caller = c.get('caller');
-    demand(caller, 'administer');
     const { commit: text, repository = null, reason = 'by hand' } = c.req.valid('json');
     // A repository may have what the store has not any more.
     const commit = isChecksum(text) ? text : await resolveCommit(core, text);
@@ -75,14 +77,12 @@ export function retentionRoutes(core: Core, retention: Retention): OpenAPIHono<A
     return c.json((await pinViews(core.db, [row]))[0]!, 200);
   });
   app.openapi(pinRemove, async (c) => {
-    demand(c.get('caller'), 'administer');
     const { repository = null } = c.req.valid('query');
     await unpin(core, { commit: c.req.valid('param').commit, repository }, c.get('caller'));
     return c.body(null, 204);
   });
   app.openapi(prune, async (c) => {
     const caller = c.get('caller');
-    demand(caller, 'administer');
     const { repository, store = false, dryRun = false } = c.req.valid('json');
     if (repository !== undefined && store) {
       throw new ServerError('invalid-request', 'name a repository or the store, not both');
@@ -100,7 +100,6 @@ export function retentionRoutes(core: Core, retention: Retention): OpenAPIHono<A
   let measuring: Promise<unknown> = Promise.resolve();
   app.openapi(use, async (c) => {
     const { repository, channel } = c.req.valid('query');
-    demand(c.get('caller'), 'read');
     if (channel !== undefined && repository === undefined) {
       throw new ServerError('invalid-request', 'a channel is one of a repository: name it, too');
     }
