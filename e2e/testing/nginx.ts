@@ -23,8 +23,11 @@ export async function startNginx(folder: string, http: string): Promise<Nginx> {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
     .map((kind) => `  ${kind}_temp_path ${folder}/${kind};`)
     .join('\n');
+  // Started by root, nginx would read files as nobody, who may not see a folder of the test's.
+  const user = process.getuid?.() === 0 ? 'user root;' : '';
   const configuration = `
 daemon off;
+${user}
 worker_processes auto;
 pid ${folder}/pid;
 error_log ${folder}/error.log warn;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 
 /** A folder that goes away with the test. */
-export function scratchFolder(t: TestContext): string {
+export function scratchFolder(t: Pick<TestContext, 'after'>): string {
   const folder = mkdtempSync(join(tmpdir(), 'treeline-e2e-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   return folder;

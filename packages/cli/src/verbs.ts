@@ -109,6 +109,12 @@ export const verbs: Verb[] = [
     load: () => import('./verbs/agent.ts'),
   },
   {
+    name: 'nginx',
+    usage: 'front|cache',
+    summary: 'a configuration for nginx: in front of the server, or as a caching mirror',
+    load: () => import('./verbs/nginx.ts'),
+  },
+  {
     name: 'runner',
     usage: '',
     summary: 'the embedded runner (started by the server)',

@@ -6,6 +6,8 @@ import type { Authenticator } from '../access/authenticator.ts';
 import { ServerError } from '../errors.ts';
 
 const PREFIX = '/repos/';
+/** No file of a repository. */
+const ACCESS = '/.access';
 /** Both ways in which a token can come; the first is what people's tools ask for. */
 const CHALLENGE = 'Basic realm="Treeline", charset="UTF-8", Bearer realm="Treeline"';
 
@@ -38,6 +40,7 @@ export function publishedRepositories(deps: RepositoriesDeps): (req: IncomingMes
       const refusal = refusalOf(deps.authenticator, req, name);
       if (refusal !== null) return refuse(res, refusal);
     }
+    if (rest === ACCESS) return answerAccess(res, access ?? 'private');
     if (access === null || !existsSync(join(deps.dir, name, 'config'))) return refuse(res, NOT_FOUND);
     // What a cache may keep depends on who may read it.
     const key = `${access} ${name}`;
@@ -49,6 +52,19 @@ export function publishedRepositories(deps: RepositoriesDeps): (req: IncomingMes
     handler(req, res, rest).catch(() => res.destroy());
     return true;
   };
+}
+
+/**
+ * For a web server in front that has the files itself (nginx's auth_request): 204 when who asks may read the repository.
+ * Whether anybody may, it may remember for a moment; and in which caches the files may be kept it is told, too.
+ */
+function answerAccess(res: ServerResponse, access: 'public' | 'private'): true {
+  res.writeHead(204, {
+    'x-treeline-cache': access,
+    'cache-control': access === 'public' ? 'max-age=10' : 'no-store',
+  });
+  res.end();
+  return true;
 }
 
 interface Refusal {
