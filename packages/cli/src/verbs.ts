@@ -65,6 +65,25 @@ export const verbs: Verb[] = [
     load: () => import('./verbs/repository.ts'),
   },
   {
+    name: 'prune',
+    usage: '[REPOSITORY]',
+    summary: 'delete what nothing keeps any more; --dry-run says what and why',
+    load: () => import('./verbs/prune.ts'),
+  },
+  {
+    name: 'pin',
+    usage: '[REV]',
+    summary: 'keep a commit whatever retention says',
+    load: () => import('./verbs/pin.ts'),
+  },
+  { name: 'unpin', usage: 'REV', summary: 'take a pin back', load: () => import('./verbs/unpin.ts') },
+  {
+    name: 'du',
+    usage: '[REPO[:CHANNEL]]',
+    summary: 'what repositories, refs and releases take on the disk',
+    load: () => import('./verbs/du.ts'),
+  },
+  {
     name: 'show',
     usage: 'REV',
     summary: 'what a commit is and from what it was made',

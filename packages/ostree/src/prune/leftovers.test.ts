@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { writeFolder } from '../commit/folder.ts';
@@ -13,6 +22,7 @@ import { lockRepo } from '../repo/lock.ts';
 import { readRef, setAlias } from '../repo/refs.ts';
 import { createRepo, type Repo } from '../repo/repo.ts';
 import { withTransaction } from '../repo/transaction.ts';
+import { switchPair } from '../summary/switch-pair.ts';
 import { ostree, scratchFolder } from '../testing/scratch.ts';
 import { writeVersion } from '../testing/versions.ts';
 import { removeLeftovers } from './leftovers.ts';
@@ -25,7 +35,8 @@ const LEFT = [
   'tmp/treeline-begun-0123456789abcdef/.held',
   'tmp/treeline-0123456789abcdef/.held',
   'tmp/treeline-aaaaaaaaaaaaaaaa/x.dirtree',
-  'tmp/cache/treeline-summary.json.4711',
+  'tmp/cache/treeline-summary.sha256.4711',
+  'tmp/cache/treeline-superblocks.json.4711',
   '.summary.0123456789ab',
   '.config.0123456789ab',
   'refs/heads/os/.stable.0123456789ab',
@@ -36,7 +47,7 @@ const LEFT = [
 ];
 /** What looks nearly like it. */
 const KEPT = [
-  'tmp/cache/treeline-summary.json',
+  'tmp/cache/treeline-summary.sha256',
   'tmp/cache/summaries/origin',
   'tmp/push-0123456789abcdef/pack',
   'tmp/delta-of-mine',
@@ -96,6 +107,35 @@ test('others may be at work: what may be theirs has to be an hour old', async (t
   assert.equal((await removeLeftovers(repo)).length, LEFT.length);
 });
 
+test('a summary that was just being replaced is whole, old or new, with its own signatures', async (t) => {
+  const { repo } = await setUp(t);
+  const [summary, signatures] = [join(repo.path, 'summary'), join(repo.path, 'summary.sig')];
+  const steps = ['begin', 'link summary.sig', 'link summary', 'switch', 'settle summary.sig', 'settle summary', 'tidy'];
+  for (const [before, after] of [
+    ['old', 'new'],
+    ['old', null],
+    [null, 'new'],
+  ]) {
+    for (const last of steps) {
+      writeFileSync(summary, 'old');
+      if (before) writeFileSync(signatures, before);
+      else rmSync(signatures, { force: true });
+      const next = { summary: Buffer.from('new'), 'summary.sig': after ? Buffer.from(after) : null };
+      const killed = switchPair(repo.path, next, (step) => {
+        if (step === last) throw new Error('killed');
+      });
+      await assert.rejects(killed, { message: 'killed' });
+      const removed = await removeLeftovers(repo, { alone: true });
+      assert.deepEqual(removed.length, 1, last);
+      for (const path of [summary, signatures]) assert.ok(!existsSync(path) || !lstatSync(path).isSymbolicLink(), last);
+      const version = readFileSync(summary, 'utf8');
+      const signed = existsSync(signatures) ? readFileSync(signatures, 'utf8') : null;
+      assert.equal(signed, version === 'new' ? after : before, last);
+      assert.equal(version, steps.indexOf(last) > steps.indexOf('switch') ? 'new' : 'old', last);
+    }
+  }
+});
+
 test('it waits for whoever writes, and can be called off', async (t) => {
   const { repo } = await setUp(t);
   leave(repo, LEFT, 0);
@@ -118,8 +158,8 @@ test('a process that was killed while it committed and made a delta leaves nothi
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   await once(child.stdout, 'data');
-  const seen = () => readdirSync(join(repo.path, 'tmp')).filter((name) => /^delta-/.test(name)).length;
-  while (seen() === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  const seen = () => readdirSync(join(repo.path, 'tmp')).filter((name) => /^treeline-[0-9a-f]{16}$/.test(name)).length;
+  while (seen() < 2) await new Promise((resolve) => setTimeout(resolve, 1));
   child.kill('SIGKILL');
   await once(child, 'exit');
   await removeLeftovers(repo, { alone: true });

@@ -5,6 +5,7 @@ import { deltaOfFolder } from '../delta/names.ts';
 import { lockRepo } from '../repo/lock.ts';
 import type { Repo } from '../repo/repo.ts';
 import { isOlder, removeAbandoned } from '../repo/staging.ts';
+import { endSwitch } from '../summary/switch-pair.ts';
 
 /** What is taken for left behind. */
 export interface RemoveLeftoversOptions {
@@ -19,7 +20,7 @@ export interface RemoveLeftoversOptions {
 const HOUR_MS = 3_600_000;
 /** What `tmp` may hold besides staging: parts of a delta, a summary that waits, an object of a checkout. */
 const TEMPORARY = /^(delta-[A-Za-z0-9]{6}|summary-[0-9a-f]{12}(\.sig)?|treeline-checkout-[0-9a-f]{16})$/;
-const CACHE_TEMPORARY = /^treeline-summary\.json\.\d+$/;
+const CACHE_TEMPORARY = /^treeline-[a-z]+\.(json|sha256)\.\d+$/;
 /** `writeFileDurably`, and a ref that is an alias. */
 const DURABLE_TEMPORARY = /^\.(.+\.|alias-)[0-9a-f]{12}$/;
 
@@ -38,6 +39,8 @@ export async function removeLeftovers(repo: Repo, options: RemoveLeftoversOption
   const unlock = await lockRepo(repo, 'exclusive', signal);
   try {
     const removed = (await removeAbandoned(repo, age)).map((name) => `tmp/${name}`);
+    // Nobody switches a summary without the shared lock.
+    removed.push(...endSwitch(repo.path));
     for (const path of await leftovers(repo)) {
       if (!isOlder(join(repo.path, path), age)) continue;
       await rm(join(repo.path, path), { recursive: true, force: true });

@@ -9,7 +9,7 @@ import {
   deltaOfFolder,
   deltaSuperblockPath,
 } from '../delta/names.ts';
-import { superblockDigest } from '../delta/stored.ts';
+import { isRetiredDelta, superblockDigest } from '../delta/stored.ts';
 import { OstreeError, systemCode } from '../errors.ts';
 import type { Checksum } from '../formats/object-name.ts';
 import { timeSlices } from '../prune/time-slices.ts';
@@ -40,13 +40,14 @@ export class KnownDeltas {
     this.superblocks = new FileMemory(noted);
   }
 
-  /** Every delta with the digest of its superblock, sorted by name. */
+  /** Every delta that is not retired, with the digest of its superblock, sorted by name. */
   async list(repo: Repo, signal: AbortSignal | undefined): Promise<KnownDelta[]> {
     const others = timeSlices(signal);
     const found: KnownDelta[] = [];
     for (const prefix of this.#prefixes(join(repo.path, 'deltas'))) {
       await others();
       for (const delta of this.#folders.get(prefix, readDeltaFolders)) {
+        if (isRetiredDelta(repo, delta)) continue;
         const look = this.superblocks.look(delta.path);
         const superblock = look.known ? look.value : await digestIfThere(repo, delta);
         if (superblock === null) continue;
@@ -73,7 +74,7 @@ export class KnownDeltas {
       const name = deltaName(from, to);
       const superblock = await digestIfThere(repo, { from, to });
       const path = join(repo.path, deltaSuperblockPath(from, to));
-      if (superblock === null) found.delete(name);
+      if (superblock === null || isRetiredDelta(repo, { from, to })) found.delete(name);
       else found.set(name, { from, to, name, path, superblock });
     }
     for (const { from, to } of leaveOut) found.delete(deltaName(from, to));

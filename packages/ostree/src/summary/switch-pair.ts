@@ -1,5 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { copyFileSync, linkSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { systemCode } from '../errors.ts';
 import { writeFileSynced } from '../fs/durable.ts';
@@ -82,4 +93,31 @@ function keep(file: string, second: string): void {
 function replaceBySymlink(target: string, temporary: string, path: string): void {
   symlinkSync(target, temporary);
   renameSync(temporary, path);
+}
+
+/** Ends what a switch that was killed has left: makes files of the symlinks and removes its folders. Returns these. */
+export function endSwitch(root: string): string[] {
+  const left = readdirSync(root).filter((entry) => FOLDER.test(entry));
+  for (const name of left) {
+    for (const file of FILES) {
+      const path = join(root, file);
+      // Whichever of the two comes first, both lead to the same version until both are files.
+      if (linkTarget(path) !== `${name}/now/${file}`) continue;
+      const second = join(root, name, `${file}.left`);
+      rmSync(second, { force: true });
+      keep(path, second);
+      if (existsSync(second)) renameSync(second, path);
+      else rmSync(path, { force: true });
+    }
+  }
+  for (const name of left) rmSync(join(root, name), { recursive: true, force: true });
+  return left;
+}
+
+function linkTarget(path: string): string | null {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return null; // a file, or nothing
+  }
 }

@@ -2,10 +2,12 @@ import {
   encode,
   hasDelta,
   hasObject,
+  isRetiredDelta,
   OstreeError,
   type Repo,
   readDetachedMetadata,
   readSuperblock,
+  retireDelta,
 } from '@treeline/ostree';
 import type { Core } from '../core.ts';
 import { messageOf } from '../errors.ts';
@@ -53,7 +55,11 @@ async function makeDelta(
   delta: { from: string; to: string },
   signal: AbortSignal,
 ): Promise<DeltaNote> {
-  if (await isCurrent(repo, delta)) return { ...delta, state: 'there', bytes: null, message: null };
+  if (await isCurrent(repo, delta)) {
+    // Retention may have retired it, when nothing kept one of its ends.
+    if (isRetiredDelta(repo, delta)) await retireDelta(repo, delta, false);
+    return { ...delta, state: 'there', bytes: null, message: null };
+  }
   try {
     const bytes = await generateElsewhere(repo.path, delta, signal);
     return { ...delta, state: 'made', bytes, message: null };

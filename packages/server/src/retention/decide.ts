@@ -140,7 +140,11 @@ function keepReleases({ now, policy, deltaSources, releases }: RetentionFacts, k
       else keep(commit, 'young', `${name} is younger than ${count(policy.youngerThan, 'day')}`);
     }
     if (waiting.length === 0) continue;
-    for (const { commit, number } of counted.slice(0, deltaSources)) {
+    for (const { commit, number } of sourcesOf(
+      counted,
+      new Set(waiting.map((release) => release.commit)),
+      deltaSources,
+    )) {
       keep(
         commit,
         'delta',
@@ -148,6 +152,15 @@ function keepReleases({ now, policy, deltaSources, releases }: RetentionFacts, k
       );
     }
   }
+}
+
+/** The newest releases of other commits than these, each commit once. */
+function sourcesOf(releases: readonly ReleaseFact[], not: ReadonlySet<string>, most: number): ReleaseFact[] {
+  const byCommit = new Map<string, ReleaseFact>();
+  for (const release of releases) {
+    if (!not.has(release.commit) && !byCommit.has(release.commit)) byCommit.set(release.commit, release);
+  }
+  return [...byCommit.values()].slice(0, most);
 }
 
 function keepForDevices(devices: readonly DeviceHoldings[], keep: Keep): void {

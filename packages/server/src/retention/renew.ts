@@ -7,5 +7,5 @@ import { signerOf } from '../publish/signers.ts';
 export async function renewSummary(core: Core, { settings }: PublishedRepository, repo: Repo): Promise<void> {
   const signers: Signer[] = [];
   for (const key of settings.signing) signers.push(await signerOf(core.folder.keys, key));
-  await updateSummary(repo, { signers, signal: core.signal });
+  await updateSummary(repo, { signers, signal: core.signal, grace: settings.summaryGrace });
 }

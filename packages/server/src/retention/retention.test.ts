@@ -30,7 +30,7 @@ import type { Core } from '../core.ts';
 import { channelHistory } from '../devices/history.ts';
 import { createRegistry } from '../devices/index.ts';
 import { publishByHand } from '../publish/by-hand.ts';
-import { decideRelease } from '../publish/decide.ts';
+import { decidePublication } from '../publish/decide.ts';
 import { makeKey } from '../publish/keys.ts';
 import { runPublisher } from '../publish/publisher.ts';
 import type { RepositoryPatch } from '../publish/repository-settings.ts';
@@ -92,10 +92,10 @@ describeDatabases('retention', (fresh) => {
       retention,
       async publish(version, channel = 'robot/edge') {
         const { commit } = await store(core, version);
-        const row = await publishByHand(core, {
-          ...{ commit, channel, repository: 'public', artifact: null, reason: 'test', caller: BY },
+        const { publication } = await publishByHand(core, {
+          ...{ repository: 'public', items: [{ commit, channel, artifact: null }], reason: 'test', by: BY },
         });
-        assert.equal(row.state, 'published');
+        assert.equal(publication.state, 'published');
         return commit;
       },
       look: () => retention.pass(core.repositories.find('public')!, SERVER),
@@ -239,18 +239,15 @@ describeDatabases('retention', (fresh) => {
     const [a, b] = [await publish('a'), await publish('b'), await publish('c'), await publish('d')];
     await look();
     clock.now += 25 * HOUR;
+    const back = (commit: Checksum) => ({ commit, channel: 'robot/edge', artifact: null });
     // The pass decides, walks, and waits for this transaction before it deletes.
     let looking: ReturnType<typeof look> | undefined;
     const held = withTransaction(repo, async () => {
       looking = look();
       await sleep(300);
       const tree = (await readCommit(core.store, a)).tree;
-      await core.db.transaction().execute((trx) =>
-        decideRelease(trx, core, {
-          ...{ repository: 'public', channel: 'robot/edge', commit: a, tree, run: null, artifact: null },
-          ...{ reason: 'back', caller: BY },
-        }),
-      );
+      const wish = { repository: 'public', items: [{ ...back(a), tree }], run: null, reason: 'back', by: BY };
+      await core.db.transaction().execute((trx) => decidePublication(trx, core, wish));
     });
     await held;
     const { gone } = (await looking)!;
@@ -258,9 +255,7 @@ describeDatabases('retention', (fresh) => {
     while ((await channelHead(core.db, 'public', 'robot/edge'))?.commit !== a) await sleep(10);
     assert.deepEqual(await hasClosure(repo, (await readCommit(repo, a)).tree), []);
     // One that is decided when it is gone copies it anew.
-    await publishByHand(core, {
-      ...{ commit: b, channel: 'robot/edge', repository: 'public', artifact: null, reason: 'back', caller: BY },
-    });
+    await publishByHand(core, { repository: 'public', items: [back(b)], reason: 'back', by: BY });
     assert.deepEqual(await hasClosure(repo, (await readCommit(repo, b)).tree), []);
     execFileSync('ostree', [`--repo=${repo.path}`, 'fsck'], { stdio: 'ignore' });
   });
