@@ -1,5 +1,4 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
 import { type Commit, decodeCommit, type Metadata } from '../formats/commit.ts';
 import type { Checksum } from '../formats/object-name.ts';
 import { decode } from '../gvariant/decode.ts';
@@ -132,8 +131,7 @@ async function lookThrough(
   const known = completeRoots(repo, before === null ? parents : [before, ...parents]);
   const roots = commits.map(({ tree }) => ({ tree, known }));
   const locate = (checksum: Checksum): string => {
-    const name = receivedName('dirtree', checksum);
-    return session.names.has(name) ? join(session.path, name) : objectPath(repo, 'dirtree', checksum);
+    return session.pathOf(receivedName('dirtree', checksum)) ?? objectPath(repo, 'dirtree', checksum);
   };
   for await (const batch of walkClosure(repo, roots, { locate, signal })) {
     for (const { type, checksum } of batch) look({ type, checksum });
@@ -143,8 +141,7 @@ async function lookThrough(
 }
 
 function readReceivedCommit(repo: Repo, session: PushSession, checksum: Checksum): Commit | null {
-  const name = receivedName('commit', checksum);
-  const path = session.names.has(name) ? join(session.path, name) : objectPath(repo, 'commit', checksum);
+  const path = session.pathOf(receivedName('commit', checksum)) ?? objectPath(repo, 'commit', checksum);
   if (!existsSync(path)) return null;
   const data = readFileSync(path);
   assertHash(data, checksum, 'commit');
@@ -160,8 +157,8 @@ async function mergeMetadata(
   let changed = false;
   for (const commit of wanted) {
     const name = receivedName('commitmeta', commit);
-    if (!session.names.has(name)) continue;
-    const path = join(session.path, name);
+    const path = session.pathOf(name);
+    if (path === null) continue;
     const metadata = decode('a{sv}', readFileSync(path), { object: name }) as unknown as Metadata;
     const options = { replace: force, ...(signal && { signal }) };
     if (await mergeDetachedMetadata(repo, commit, metadata, options)) changed = true;
@@ -174,6 +171,7 @@ async function mergeMetadata(
 async function release(repo: Repo, session: PushSession, names: string[]): Promise<void> {
   if (names.length === 0) return;
   const { path, fsync } = repo;
-  await pool.run({ kind: 'release-objects', repo: { path, fsync }, folder: session.path, names }, RELEASE_COST);
+  const files = names.map((name) => session.names.get(name)!);
+  await pool.run({ kind: 'release-objects', repo: { path, fsync }, folder: session.path, files }, RELEASE_COST);
   for (const name of names) session.names.delete(name);
 }

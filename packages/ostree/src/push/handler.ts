@@ -119,7 +119,7 @@ async function route(call: Call, path: string): Promise<void> {
     const end = () => cut.abort(new OstreeError('network', 'the connection was closed'));
     answer.onClose(end);
     const pack = limited(request, MAX_PACK_BYTES);
-    return answer.later(receiver.receive(id, caller.name, pack, cut.signal), 200);
+    return answer.later(receiver.receive(id, caller.name, pack, cut.signal), () => request.complete);
   }
   if (operation === 'DELETE') {
     await receiver.abandon(id, caller.name);
@@ -165,10 +165,7 @@ async function finish({ receiver, options, request, answer, caller }: Call, id: 
   const { record } = options;
   const wish = { ref, commit, expect: expect, force, also: also as string[] };
   const finishing = receiver.finish(id, caller.name, wish, record && ((move, apply) => record(caller, move, apply)));
-  await answer.later(
-    finishing.then((result) => describe(result, ref)),
-    200,
-  );
+  await answer.later(finishing.then((result) => describe(result, ref)));
 }
 
 /** What is answered to the end of a push. Throws for a conflict. */
@@ -191,14 +188,19 @@ class Answer {
     this.#response.once('close', listener);
   }
 
-  /** Answers with what a promise gives; what it throws is thrown. */
-  async later(work: Promise<object>, status: number): Promise<void> {
+  /**
+   * Answers with what a promise gives; what it throws is thrown.
+   *
+   * @param mayBegin whether the request has been read: an answer before that would be one to a part of it
+   */
+  async later(work: Promise<object>, mayBegin: () => boolean = () => true): Promise<void> {
     const timer = setInterval(() => {
+      if (!mayBegin()) return;
       if (!this.#begun) this.#begin(200);
       this.#response.write(' ');
     }, PATIENCE_MS);
     try {
-      this.json(status, await work);
+      this.json(200, await work);
     } finally {
       clearInterval(timer);
     }

@@ -44,7 +44,6 @@ const MAGIC = Buffer.from('ostpack1', 'latin1');
 const RECORD_BYTES = 57;
 const END_BYTES = 9;
 const TYPES: readonly (PackedType | null)[] = [null, 'commit', 'dirtree', 'dirmeta', 'file', 'commitmeta'];
-const UNKNOWN = 0xffffffffffffffffn;
 
 /** The byte that stands for a type, here and in lists of objects. */
 export function typeByte(type: PackedType): number {
@@ -56,39 +55,59 @@ export function typeOfByte(byte: number): PackedType | null {
   return TYPES[byte] ?? null;
 }
 
-/** The bytes of a record before its data. */
-function encodeRecord({ type, checksum, total, offset, length }: PackRecord): Buffer {
-  const bytes = Buffer.allocUnsafe(RECORD_BYTES);
-  bytes[0] = typeByte(type);
-  bytes.write(checksum, 1, 32, 'hex');
-  bytes.writeBigUInt64BE(total === null ? UNKNOWN : BigInt(total), 33);
-  bytes.writeBigUInt64BE(BigInt(offset), 41);
-  bytes.writeBigUInt64BE(BigInt(length), 49);
-  return bytes;
-}
-
 /** What is sent at a time: small records go together. */
 const CHUNK_BYTES = 256 * 1024;
 
-/** A pack of what `pieces` gives, in chunks of moderate size; what it has taken and not given out is not more. */
+/**
+ * A pack of what `pieces` gives, in chunks of moderate size; what it has taken and not given out is not more. The data
+ * of a piece is copied before the next one is asked for.
+ *
+ * @param pieces come in groups, since a turn of the event loop for each would take longer than the piece itself
+ */
 export async function* encodePack(
-  pieces: AsyncIterable<PackPiece> | Iterable<PackPiece>,
+  pieces: AsyncIterable<Iterable<PackPiece>> | Iterable<Iterable<PackPiece>>,
 ): AsyncGenerator<Buffer, void, undefined> {
-  let parts: Uint8Array[] = [MAGIC];
-  let held = MAGIC.length;
+  let chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+  let used = MAGIC.copy(chunk);
   let count = 0;
-  for await (const { data, ...record } of pieces) {
-    parts.push(encodeRecord({ ...record, length: data.length }), data);
-    held += RECORD_BYTES + data.length;
-    count++;
-    if (held < CHUNK_BYTES) continue;
-    yield Buffer.concat(parts, held);
-    parts = [];
-    held = 0;
+  for await (const group of pieces) {
+    for (const piece of group) {
+      const length = RECORD_BYTES + piece.data.length;
+      if (used + length > chunk.length && used > 0) {
+        yield chunk.subarray(0, used);
+        chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, length));
+        used = 0;
+      }
+      writeRecord(chunk, used, piece);
+      chunk.set(piece.data, used + RECORD_BYTES);
+      used += length;
+      count++;
+    }
   }
   const end = Buffer.alloc(END_BYTES);
-  end.writeBigUInt64BE(BigInt(count), 1);
-  yield Buffer.concat([...parts, end], held + END_BYTES);
+  writeNumber(end, 1, count);
+  yield Buffer.concat([chunk.subarray(0, used), end]);
+}
+
+/** The bytes of a record before its data. */
+function writeRecord(chunk: Buffer, at: number, { type, checksum, total, offset, data }: PackPiece): void {
+  chunk[at] = typeByte(type);
+  chunk.write(checksum, at + 1, 32, 'hex');
+  if (total === null) chunk.fill(0xff, at + 33, at + 41);
+  else writeNumber(chunk, at + 33, total);
+  writeNumber(chunk, at + 41, offset);
+  writeNumber(chunk, at + 49, data.length);
+}
+
+/** Eight bytes; without a BigInt, of which each record would need three. */
+function writeNumber(bytes: Buffer, at: number, value: number): void {
+  bytes.writeUInt32BE(Math.floor(value / 2 ** 32), at);
+  bytes.writeUInt32BE(value % 2 ** 32, at + 4);
+}
+
+/** Not a safe integer: more than there can be of anything. */
+function readNumber(bytes: Buffer, at: number): number {
+  return bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4);
 }
 
 /** What a pack turns out to hold, in its order. What these throw goes through to whoever pushed the bytes. */
@@ -163,7 +182,7 @@ export class PackDecoder {
       if (!this.#head.subarray(0, MAGIC.length).equals(MAGIC)) throw this.#malformed('this is no pack', start);
       this.#state = 'record';
     } else if (this.#state === 'end') {
-      if (this.#head.readBigUInt64BE(1) !== BigInt(this.#count)) {
+      if (readNumber(this.#head, 1) !== this.#count) {
         throw this.#malformed(`its end does not say the ${this.#count} records that there were`, start);
       }
       this.#state = 'ended';
@@ -180,22 +199,16 @@ export class PackDecoder {
     const head = this.#head;
     const type = typeOfByte(head[0]!);
     if (!type) throw this.#malformed(`a record of the unknown type ${head[0]}`, start);
-    const total = head.readBigUInt64BE(33);
-    const [offset, length] = [head.readBigUInt64BE(41), head.readBigUInt64BE(49)];
-    const isKnown = total !== UNKNOWN;
-    const most = type === 'file' ? BigInt(Number.MAX_SAFE_INTEGER) : BigInt(MAX_METADATA_BYTES);
+    const isKnown = head.readUInt32BE(33) !== 0xffffffff || head.readUInt32BE(37) !== 0xffffffff;
+    const [total, offset, length] = [readNumber(head, 33), readNumber(head, 41), readNumber(head, 49)];
+    const most = type === 'file' ? Number.MAX_SAFE_INTEGER : MAX_METADATA_BYTES;
     if (isKnown && total > most) throw this.#malformed(`a ${type} of ${total} bytes`, start + 33);
-    if (length === 0n) throw this.#malformed('a record without bytes', start + 49);
-    if (offset + length > (isKnown ? total : most)) {
+    if (length === 0) throw this.#malformed('a record without bytes', start + 49);
+    // Sums of what is not safe are greater than what is.
+    if (offset > most || length > most || offset + length > (isKnown ? total : most)) {
       throw this.#malformed(`a record of ${length} bytes at ${offset}, beyond the end of its object`, start + 41);
     }
-    return {
-      type,
-      checksum: head.toString('hex', 1, 33),
-      total: isKnown ? Number(total) : null,
-      offset: Number(offset),
-      length: Number(length),
-    };
+    return { type, checksum: head.toString('hex', 1, 33), total: isKnown ? total : null, offset, length };
   }
 
   #malformed(what: string, offset = this.#at): OstreeError {

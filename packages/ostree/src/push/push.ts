@@ -338,6 +338,6 @@ class Push {
     const pieces = metadata.map(({ checksum, data }) => {
       return { type: 'commitmeta' as const, checksum, total: data.length, offset: 0, data };
     });
-    await this.#ask(() => this.#remote.stream(`${id}/pack`, encodePack(pieces), () => {}));
+    await this.#ask(() => this.#remote.stream(`${id}/pack`, encodePack([pieces]), () => {}));
   }
 }

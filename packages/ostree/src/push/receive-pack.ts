@@ -1,11 +1,10 @@
-import { join } from 'node:path';
 import { assertFreeSpace } from '../repo/free-space.ts';
 import type { Repo } from '../repo/repo.ts';
 import { pool } from '../work/pool.ts';
-import { isInRepository, type ReceivedObject, receivedName } from '../work/receive-object.ts';
+import { type ReceivedObject, receivedName } from '../work/receive-object.ts';
 import { PackDecoder, type PackRecord } from './pack.ts';
 import { PartFile } from './part-file.ts';
-import type { PushSession } from './session.ts';
+import { newBatchName, type PushSession } from './session.ts';
 
 /** What a pack has brought. */
 export interface PackReceipt {
@@ -64,11 +63,10 @@ class PackReceiving {
   readonly #session: PushSession;
   readonly #options: ReceivePackOptions;
   readonly #decoder: PackDecoder;
-  readonly #target: { objects: string; folder: string };
   readonly #receipt: PackReceipt = { objects: 0, bytes: 0 };
   /** Objects that are whole, in the memory that goes to a worker with them. */
   #batch: ReceivedObject[] = [];
-  #memory = new ArrayBuffer(0);
+  #memory = new Uint8Array(0);
   #used = 0;
   /** The record that is being read: into memory, into a file, or (it is there already) to nowhere. */
   #record: PackRecord | undefined;
@@ -82,7 +80,6 @@ class PackReceiving {
   constructor(session: PushSession, options: ReceivePackOptions) {
     this.#session = session;
     this.#options = options;
-    this.#target = { objects: join(options.repo.path, 'objects'), folder: session.path };
     this.#decoder = new PackDecoder({
       begin: (record) => this.#begin(record),
       bytes: (piece) => this.#bytes(piece),
@@ -126,12 +123,10 @@ class PackReceiving {
   }
 
   #begin(record: PackRecord): void {
-    this.#record = record;
     const { type, checksum, total, offset, length } = record;
-    if (this.#isThere(record)) {
-      this.#into = 'nowhere';
-      return;
-    }
+    this.#record = record;
+    this.#into = 'nowhere';
+    if (type !== 'commitmeta' && this.#session.has(record)) return;
     this.#options.assertRoom(length);
     this.#session.bytes += length;
     this.#spaceLeft -= length;
@@ -142,7 +137,7 @@ class PackReceiving {
     if (total === length && offset === 0 && length <= SMALL_BYTES) {
       this.#into = 'memory';
       this.#reserve(length);
-      const data = new Uint8Array(this.#memory, this.#used, length);
+      const data = this.#memory.subarray(this.#used, this.#used + length);
       this.#batch.push({ type, checksum, data });
       return;
     }
@@ -150,24 +145,18 @@ class PackReceiving {
     this.#steps.push(() => this.#openPart(record));
   }
 
-  #isThere({ type, checksum }: PackRecord): boolean {
-    return (
-      isInRepository(this.#target, type, checksum) || (type !== 'commitmeta' && this.#session.has({ type, checksum }))
-    );
-  }
-
   /** Makes room in the memory of the batch, or begins another one. */
   #reserve(length: number): void {
     const full = this.#used + length > this.#memory.byteLength || this.#batch.length >= BATCH_OBJECTS;
     if (!full) return;
     this.#send();
-    this.#memory = new ArrayBuffer(Math.max(length, BATCH_BYTES));
+    this.#memory = new Uint8Array(Math.max(length, BATCH_BYTES));
     this.#used = 0;
   }
 
   #bytes(piece: Buffer): void {
     if (this.#into === 'memory') {
-      new Uint8Array(this.#memory, this.#used, piece.length).set(piece);
+      this.#memory.set(piece, this.#used);
       this.#used += piece.length;
     } else if (this.#into === 'file') {
       const copy = Buffer.from(piece);
@@ -206,8 +195,11 @@ class PackReceiving {
     const object = { type, checksum, path: part.path };
     this.#run(async () => {
       try {
-        const task = { kind: 'receive-spooled' as const, target: this.#target, object };
-        this.#count(part.name, await pool.run(task, part.size), part.size);
+        const task = { kind: 'receive-spooled' as const, folder: this.#session.path, object };
+        const written = await pool.run(task, part.size);
+        this.#session.names.set(part.name, part.name);
+        this.#receipt.objects++;
+        this.#receipt.bytes += written;
       } finally {
         // Whole, or refused and gone.
         this.#session.parts.delete(part.name);
@@ -219,22 +211,25 @@ class PackReceiving {
   /** Hands the batch to a worker. */
   #send(): void {
     const objects = this.#batch;
-    const memory = this.#memory;
+    const memory = this.#memory.buffer;
     this.#batch = [];
-    this.#memory = new ArrayBuffer(0);
+    this.#memory = new Uint8Array(0);
     if (objects.length === 0) return;
     // What goes over to a worker has no length any more.
     const size = memory.byteLength;
-    const lengths = objects.map(({ data }) => data.length);
+    const bytes = this.#used;
     const cost = size + objects.length * OBJECT_COST;
     pendingBytes += size;
     this.#run(async () => {
       try {
-        const task = { kind: 'receive-objects' as const, target: this.#target, objects };
-        const written = await pool.run(task, cost, [memory]);
-        for (const [index, { type, checksum }] of objects.entries()) {
-          this.#count(receivedName(type, checksum), written[index]!, lengths[index]!);
+        const batch = newBatchName();
+        await pool.run({ kind: 'receive-objects', folder: this.#session.path, batch, objects }, cost, [memory]);
+        for (const { type, checksum } of objects) {
+          const name = receivedName(type, checksum);
+          this.#session.names.set(name, `${batch}/${name}`);
         }
+        this.#receipt.objects += objects.length;
+        this.#receipt.bytes += bytes;
       } finally {
         pendingBytes -= size;
         for (const wake of waiting) wake();
@@ -249,16 +244,5 @@ class PackReceiving {
     });
     this.#running.add(running);
     void running.then(() => this.#running.delete(running));
-  }
-
-  /** @param length what has been counted as staged when it came */
-  #count(name: string, written: number, length: number): void {
-    if (written === 0) {
-      this.#session.bytes -= length;
-      return;
-    }
-    this.#session.names.add(name);
-    this.#receipt.objects++;
-    this.#receipt.bytes += written;
   }
 }

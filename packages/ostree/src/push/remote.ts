@@ -242,8 +242,12 @@ function answerOf(outgoing: ClientRequest): Promise<IncomingMessage> {
   });
 }
 
-/** Sends the body, unless the answer comes before that: then nobody wants the rest. */
-async function write(outgoing: ClientRequest, answered: Promise<unknown>, { body, onSent }: Sent): Promise<void> {
+/** Sends the body, unless a refusal comes before that: then nobody wants the rest. */
+async function write(
+  outgoing: ClientRequest,
+  answered: Promise<IncomingMessage>,
+  { body, onSent }: Sent,
+): Promise<void> {
   if (Buffer.isBuffer(body)) {
     outgoing.end(body);
     return;
@@ -252,7 +256,7 @@ async function write(outgoing: ClientRequest, answered: Promise<unknown>, { body
   const stop = () => {
     over = true;
   };
-  answered.then(stop, stop);
+  answered.then(({ statusCode = 0 }) => (statusCode >= 300 ? stop() : undefined), stop);
   for await (const chunk of body) {
     if (over) break;
     if (!outgoing.write(chunk)) {

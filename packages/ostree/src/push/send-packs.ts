@@ -54,24 +54,24 @@ export async function sendPacks(repo: Repo, queue: SendQueue, options: SendPacks
 /** Takes pieces until a pack has enough of them; the next pack goes on, also in the middle of an object. */
 class Pack {
   bytes = 0;
-  readonly #first: PackPiece;
-  readonly #source: AsyncGenerator<PackPiece, void, undefined>;
+  readonly #first: readonly PackPiece[];
+  readonly #source: AsyncGenerator<readonly PackPiece[], void, undefined>;
 
-  constructor(first: PackPiece, source: AsyncGenerator<PackPiece, void, undefined>) {
+  constructor(first: readonly PackPiece[], source: AsyncGenerator<readonly PackPiece[], void, undefined>) {
     this.#first = first;
     this.#source = source;
   }
 
-  async *pieces(): AsyncGenerator<PackPiece, void, undefined> {
+  async *pieces(): AsyncGenerator<readonly PackPiece[], void, undefined> {
     const until = Date.now() + PACK_MS;
-    let piece: PackPiece = this.#first;
+    let group = this.#first;
     for (;;) {
-      this.bytes += piece.data.length;
-      yield piece;
+      for (const { data } of group) this.bytes += data.length;
+      yield group;
       if (this.bytes >= PACK_BYTES || Date.now() >= until) return;
       const next = await this.#source.next();
       if (next.done) return;
-      piece = next.value;
+      group = next.value;
     }
   }
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, lstatSync, readFileSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,8 +14,9 @@ import type { ObjectId } from './object-list.ts';
 
 /*
  * A push in the making is a folder `tmp/treeline-push-<id>` of the repository: objects that have been received and
- * hashed, as `<checksum>.<extension>`; parts of large ones, `….part`; and `session`, which says whose it is. It outlives
- * the processes at both ends. A folder without a valid `session` is nobody's.
+ * hashed, as `<checksum>.<extension>`, small ones in folders `batch-<random>`; parts of large ones, `….part`; and
+ * `session`, which says whose it is. It outlives the processes at both ends. A folder without a valid `session` is
+ * nobody's.
  */
 
 /** Whose push it is, and of what. The same push has the same session. */
@@ -32,17 +33,23 @@ const BEGUN = /^treeline-push-begun-[0-9a-f]{32}$/;
 const FILE = 'session';
 const OBJECT_NAME = /^([0-9a-f]{64})\.(filez|dirmeta|dirtree|commitmeta|commit)$/;
 const PART = '.part';
+const BATCH_NAME = /^batch-[0-9a-f]{16}$/;
 const HOUR_MS = 3_600_000;
 /** How exactly it is known when a session was used last. */
 const TOUCH_MS = 60_000;
+
+/** A name for a folder of objects that came together. */
+export function newBatchName(): string {
+  return `batch-${randomBytes(8).toString('hex')}`;
+}
 
 /** A push, with what it has received. */
 export class PushSession {
   readonly id: string;
   readonly identity: PushIdentity;
   readonly path: string;
-  /** Objects that are there, whole and hashed, by file name. */
-  readonly names = new Set<string>();
+  /** Objects that are there, whole and hashed: their file names, and where in the folder they are. */
+  readonly names = new Map<string, string>();
   /** Objects of which a part is there, by file name. */
   readonly parts = new Set<string>();
   /** Bytes of the files in the folder, and of what is just arriving. */
@@ -71,6 +78,12 @@ export class PushSession {
     return statSync(this.partPath(name), { throwIfNoEntry: false })?.size ?? null;
   }
 
+  /** Where an object is that has been received; null when it has not. */
+  pathOf(name: string): string | null {
+    const file = this.names.get(name);
+    return file === undefined ? null : join(this.path, file);
+  }
+
   partPath(name: string): string {
     return join(this.path, name + PART);
   }
@@ -87,15 +100,25 @@ export class PushSession {
 
   /** Looks what is in the folder. What a killed process was just writing is removed. */
   async scan(): Promise<void> {
-    const files = await readdir(this.path);
     let bytes = 0;
-    for (const name of files) {
-      const path = join(this.path, name);
-      const whole = name.endsWith(PART) ? name.slice(0, -PART.length) : name;
+    const count = (file: string) => {
+      bytes += lstatSync(join(this.path, file), { throwIfNoEntry: false })?.size ?? 0;
+    };
+    for (const file of await readdir(this.path)) {
+      const whole = file.endsWith(PART) ? file.slice(0, -PART.length) : file;
       if (OBJECT_NAME.test(whole)) {
-        (whole === name ? this.names : this.parts).add(whole);
-        bytes += lstatSync(path, { throwIfNoEntry: false })?.size ?? 0;
-      } else if (name !== FILE && this.active === 0) rmSync(path, { force: true });
+        if (whole === file) this.names.set(file, file);
+        else this.parts.add(whole);
+        count(file);
+      } else if (BATCH_NAME.test(file)) {
+        for (const name of await readdir(join(this.path, file))) {
+          if (!OBJECT_NAME.test(name)) continue;
+          this.names.set(name, `${file}/${name}`);
+          count(`${file}/${name}`);
+        }
+      } else if (file !== FILE && this.active === 0) {
+        rmSync(join(this.path, file), { recursive: true, force: true });
+      }
     }
     this.bytes = bytes;
   }
@@ -185,9 +208,9 @@ const BATCH = 256;
 /** A machine that lost power may have files whose names are older than their content. */
 async function hashAgain(session: PushSession): Promise<void> {
   const objects: ObjectToVerify[] = [];
-  for (const name of session.names) {
+  for (const [name, file] of session.names) {
     const [, checksum, extension] = OBJECT_NAME.exec(name)!;
-    const path = join(session.path, name);
+    const path = join(session.path, file);
     // Has no checksum of its own; whoever pushes sends it again.
     if (extension === 'commitmeta') rmSync(path, { force: true });
     else objects.push({ type: extension === 'filez' ? 'file' : (extension as 'dirtree'), checksum: checksum!, path });
@@ -197,7 +220,7 @@ async function hashAgain(session: PushSession): Promise<void> {
     const batch = objects.slice(at, at + BATCH);
     const cost = batch.reduce((sum, { path }) => sum + (lstatSync(path, { throwIfNoEntry: false })?.size ?? 0), 0);
     for (const { type, checksum } of await pool.run({ kind: 'verify-objects', format, objects: batch }, cost)) {
-      rmSync(join(session.path, receivedName(type as 'file', checksum)), { force: true });
+      rmSync(session.pathOf(receivedName(type as 'file', checksum))!, { force: true });
     }
   }
   session.names.clear();

@@ -1,7 +1,6 @@
 import { hash } from 'node:crypto';
 import { createReadStream, existsSync, lstatSync } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { OstreeError, systemCode } from '../errors.ts';
 import { type Commit, decodeCommit, type Metadata } from '../formats/commit.ts';
@@ -18,7 +17,7 @@ import { fileExtension, type Repo, type RepoMode } from './repo.ts';
 /** Where an object of this repository is, or would be. */
 export function objectPath(repo: Repo, type: ObjectType, checksum: Checksum): string {
   const extension = type === 'file' ? fileExtension(repo.mode) : type;
-  return join(repo.path, 'objects', loosePath(checksum, extension));
+  return `${repo.path}/objects/${loosePath(checksum, extension)}`;
 }
 
 /** Whether this repository, or its parent, has an object. It is not read. */

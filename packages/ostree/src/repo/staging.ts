@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
 import { access, constants, mkdir, readdir, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { OstreeError, systemCode } from '../errors.ts';
 import { loosePath } from '../formats/object-name.ts';
 import { hasSyncFilesystem, syncFilesystem, tryHold } from '../fs/syscalls.ts';
@@ -92,13 +92,13 @@ async function moveIn(repo: Repo, path: string, state: StagingState): Promise<vo
  * Moves objects that lie in a folder of the repository's file system to where they belong, in the order of a
  * transaction and as durably. It returns when all is done, which may be seconds: for a worker.
  *
- * @param names `<checksum>.<extension>`; names of other forms are passed over
+ * @param files `<checksum>.<extension>` in the folder, or in folders of it; names of other forms are passed over
  */
-export function releaseObjects(repo: Pick<Repo, 'path' | 'fsync'>, path: string, names: readonly string[]): void {
+export function releaseObjects(repo: Pick<Repo, 'path' | 'fsync'>, path: string, files: readonly string[]): void {
   const held = openSync(path, 'r');
   try {
     const state = { held, unsettled: new Set<string>() };
-    moveObjects(repo, path, names, state);
+    moveObjects(repo, path, files, state);
     settleFolders(repo, state);
   } finally {
     closeSync(held);
@@ -112,24 +112,28 @@ function moveObjects(
   state: StagingState,
 ): void {
   const { held, unsettled } = state;
-  const names = candidates.filter((name) => OBJECT_NAME.test(name));
-  if (names.length === 0) return;
+  const files: { file: string; name: string; extension: string }[] = [];
+  for (const file of candidates) {
+    const name = basename(file);
+    if (OBJECT_NAME.test(name)) files.push({ file, name, extension: extensionOf(name) });
+  }
+  if (files.length === 0) return;
   const objects = join(repo.path, 'objects');
-  const many = names.length >= SYNCFS_OBJECTS && hasSyncFilesystem();
+  const many = files.length >= SYNCFS_OBJECTS && hasSyncFilesystem();
   if (repo.fsync) {
     if (many) syncFilesystem(held);
-    else for (const name of names) syncPath(join(path, name));
+    else for (const { file } of files) syncPath(join(path, file));
   }
   // What a commit needs has to be there for good before it is.
-  if (names.some((name) => name.endsWith('.commit'))) settleFolders(repo, state);
-  names.sort((a, b) => RANK[extensionOf(a)]! - RANK[extensionOf(b)]!);
-  for (const name of names) {
-    const folder = join(objects, name.slice(0, 2));
+  if (files.some(({ extension }) => extension === 'commit')) settleFolders(repo, state);
+  files.sort((a, b) => RANK[a.extension]! - RANK[b.extension]!);
+  for (const { file, name, extension } of files) {
+    const folder = `${objects}/${name.slice(0, 2)}`;
     if (!unsettled.has(folder)) mkdirSync(folder, { recursive: true });
     unsettled.add(folder);
-    renameSync(join(path, name), join(objects, loosePath(name.slice(0, 64), extensionOf(name))));
+    renameSync(`${path}/${file}`, `${folder}/${name.slice(2)}`);
     // A commit that is here is deleted no more.
-    if (name.endsWith('.commit'))
+    if (extension === 'commit')
       rmSync(join(objects, loosePath(name.slice(0, 64), 'tombstone-commit')), { force: true });
   }
 }

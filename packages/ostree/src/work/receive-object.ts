@@ -1,8 +1,9 @@
 import { hash } from 'node:crypto';
 import {
   closeSync,
-  existsSync,
   fchmodSync,
+  fstatSync,
+  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
@@ -11,22 +12,13 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { threadId } from 'node:worker_threads';
 import { decodeCommit } from '../formats/commit.ts';
 import { decodeDirMeta } from '../formats/dirmeta.ts';
 import { decodeDirTree } from '../formats/dirtree.ts';
-import { type Checksum, corruptedObject, loosePath } from '../formats/object-name.ts';
+import { type Checksum, corruptedObject } from '../formats/object-name.ts';
 import { decode } from '../gvariant/decode.ts';
 import type { PackedType } from '../push/pack.ts';
 import { verifyFilez, verifyFilezFile } from './import-object.ts';
-
-/** Where received objects go, and where they need not go because they are there. */
-export interface ReceiveTarget {
-  /** The `objects` folder of an archive repository. */
-  objects: string;
-  /** The folder of the push. */
-  folder: string;
-}
 
 /** An object as it was received, in the form that an archive repository keeps it in. */
 export interface ReceivedObject {
@@ -50,50 +42,47 @@ export function receivedName(type: PackedType, checksum: Checksum): string {
   return `${checksum}.${type === 'file' ? 'filez' : type}`;
 }
 
-/** Whether the repository has it. Detached metadata has no hash for a name, so that another may come under its name. */
-export function isInRepository({ objects }: ReceiveTarget, type: PackedType, checksum: Checksum): boolean {
-  return type !== 'commitmeta' && existsSync(join(objects, loosePath(checksum, type === 'file' ? 'filez' : type)));
-}
-
-let temporaries = 0;
-
 /**
- * Checks an object against its name and puts it into the folder of the push. There it is whole or it is not there: the
- * process may be killed at any moment, and what it leaves counts as received.
+ * Checks objects against their names and writes them into a folder of the push, under their names. The folder gets its
+ * own name when all is written: the process may be killed at any moment, and what it leaves counts as received. When
+ * one object is refused, those before it are kept.
  *
- * @returns bytes written; 0 when it was there already
  * @throws OstreeError `corrupt`
  */
-export async function receiveObject(target: ReceiveTarget, object: ReceivedObject): Promise<number> {
-  const { type, checksum, data } = object;
-  if (isInRepository(target, type, checksum)) return 0;
-  const path = join(target.folder, receivedName(type, checksum));
-  if (type !== 'commitmeta' && existsSync(path)) return 0;
-  const temporary = join(target.folder, `.new-${threadId}-${temporaries++}`);
+export async function receiveObjects(
+  { folder: parent, batch }: { folder: string; batch: string },
+  objects: readonly ReceivedObject[],
+): Promise<null> {
+  const folder = join(parent, `.${batch}`);
+  mkdirSync(folder);
+  try {
+    for (const object of objects) await receiveObject(`${folder}/`, object);
+  } finally {
+    renameSync(folder, join(parent, batch));
+  }
+  return null;
+}
+
+async function receiveObject(folder: string, { type, checksum, data }: ReceivedObject): Promise<void> {
+  const path = folder + receivedName(type, checksum);
   const isLarge = type === 'file' && data.length >= 16 && sizeField(data) > INFLATE_IN_MEMORY_BYTES;
   if (!isLarge) assertIs(type, checksum, data);
   try {
-    write(temporary, data);
-    if (isLarge) await verifyFilezFile(checksum, temporary);
-    renameSync(temporary, path);
+    write(path, data);
+    if (isLarge) await verifyFilezFile(checksum, path);
   } catch (error) {
-    rmSync(temporary, { force: true });
+    rmSync(path, { force: true });
     throw error;
   }
-  return data.length;
 }
 
 /**
  * The same for one in a file, which is moved. What was refused is gone.
  *
- * @returns bytes that it takes; 0 when it was there already
+ * @returns bytes that it takes
  */
-export async function receiveSpooled(target: ReceiveTarget, { type, checksum, path }: SpooledObject): Promise<number> {
-  const place = join(target.folder, receivedName(type, checksum));
-  if (isInRepository(target, type, checksum) || (type !== 'commitmeta' && existsSync(place))) {
-    rmSync(path, { force: true });
-    return 0;
-  }
+export async function receiveSpooled(folder: string, { type, checksum, path }: SpooledObject): Promise<number> {
+  const place = join(folder, receivedName(type, checksum));
   try {
     if (type === 'file') await verifyFilezFile(checksum, path);
     else assertIs(type, checksum, readFileSync(path));
@@ -127,10 +116,15 @@ function assertIs(type: PackedType, checksum: Checksum, data: Uint8Array): void 
   else decodeCommit(data, object);
 }
 
+/** Node makes files with the caller's umask; objects are for everybody to read. */
+const MODE = 0o644;
+let isMasked: boolean | undefined;
+
 function write(path: string, data: Uint8Array): void {
-  const fd = openSync(path, 'wx', 0o644);
+  const fd = openSync(path, 'w', MODE);
   try {
-    fchmodSync(fd, 0o644);
+    isMasked ??= (fstatSync(fd).mode & 0o777) !== MODE;
+    if (isMasked) fchmodSync(fd, MODE);
     for (let at = 0; at < data.length; ) at += writeSync(fd, data, at);
   } finally {
     closeSync(fd);

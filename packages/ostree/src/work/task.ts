@@ -10,7 +10,7 @@ import type { ArchivedObject, ObjectToArchive } from './archive-object.ts';
 import { type CheckoutTarget, checkOutFiles, type FilesToCheckOut } from './checkout-file.ts';
 import { type CopyOptions, copyObject } from './copy-object.ts';
 import { importFilez, importFilezFile } from './import-object.ts';
-import type { ReceivedObject, ReceiveTarget, SpooledObject } from './receive-object.ts';
+import type { ReceivedObject, SpooledObject } from './receive-object.ts';
 import {
   deflatePiece,
   type FileToStore,
@@ -40,9 +40,9 @@ export type Task =
   | { kind: 'build-delta-part'; part: PartToBuild }
   | { kind: 'sketch-objects'; objects: Checksum[]; options: SketchOptions }
   | { kind: 'verify-objects'; format: ObjectFormat; objects: ObjectToVerify[] }
-  | { kind: 'receive-objects'; target: ReceiveTarget; objects: ReceivedObject[] }
-  | { kind: 'receive-spooled'; target: ReceiveTarget; object: SpooledObject }
-  | { kind: 'release-objects'; repo: { path: string; fsync: boolean }; folder: string; names: string[] }
+  | { kind: 'receive-objects'; folder: string; batch: string; objects: ReceivedObject[] }
+  | { kind: 'receive-spooled'; folder: string; object: SpooledObject }
+  | { kind: 'release-objects'; repo: { path: string; fsync: boolean }; folder: string; files: string[] }
   | { kind: 'archive-objects'; format: ObjectFormat; level: number; objects: ObjectToArchive[] }
   | { kind: 'unlink-objects'; paths: string[] };
 
@@ -61,7 +61,7 @@ export interface TaskResults {
   'build-delta-part': BuiltPart;
   'sketch-objects': Sketch[];
   'verify-objects': Damage[];
-  'receive-objects': number[];
+  'receive-objects': null;
   'receive-spooled': number;
   'release-objects': null;
   'archive-objects': ArchivedObject[];
@@ -104,16 +104,12 @@ export async function runTask(task: Task): Promise<TaskResults[Task['kind']]> {
       return (await import('../delta/build-part.ts')).buildPart(task.part);
     case 'sketch-objects':
       return (await import('../delta/sketch.ts')).sketchObjects(task.objects, task.options);
-    case 'receive-objects': {
-      const { receiveObject } = await import('./receive-object.ts');
-      const written: number[] = [];
-      for (const object of task.objects) written.push(await receiveObject(task.target, object));
-      return written;
-    }
+    case 'receive-objects':
+      return (await import('./receive-object.ts')).receiveObjects(task, task.objects);
     case 'receive-spooled':
-      return (await import('./receive-object.ts')).receiveSpooled(task.target, task.object);
+      return (await import('./receive-object.ts')).receiveSpooled(task.folder, task.object);
     case 'release-objects':
-      (await import('../repo/staging.ts')).releaseObjects(task.repo, task.folder, task.names);
+      (await import('../repo/staging.ts')).releaseObjects(task.repo, task.folder, task.files);
       return null;
     case 'archive-objects': {
       const { archiveObject } = await import('./archive-object.ts');
