@@ -58,8 +58,8 @@ if (verb === 'make') {
     const commit = await ready(repo, 7, `round ${run}`);
     const began = performance.now();
     await setRefTo(repo, 7, commit);
-    await updateSummary(repo);
-    seconds.push((performance.now() - began) / 1000);
+    const visible = () => void seconds.push((performance.now() - began) / 1000);
+    await updateSummary(repo, { onVisible: visible });
     const summary = await resolveRev(repo, ref(7));
     if ((await readCommit(repo, summary)).subject !== `round ${run}`) process.exit(1);
   }

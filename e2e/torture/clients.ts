@@ -32,9 +32,11 @@ export interface Experience {
   refused: number;
 }
 
-/** What curl and libostree say when a server dies or is not there. Nothing that they say of wrong bytes is among it. */
-const NOT_THERE =
-  /Couldn't connect|Could not connect|Failed to connect|Connection refused|Connection reset|Recv failure|Send failure|Empty reply|Server returned nothing|transfer closed|Transferred a partial file|partial file|Connection died|HTTP 50[234]/i;
+/**
+ * What libostree says when a server dies or is not there, by curl's error codes: no connection, a partial file, no answer,
+ * a failure to send or to receive. Nothing that it says of wrong bytes is among it.
+ */
+const NOT_THERE = /\[(7|18|52|55|56)\] |Connection refused|Connection reset/;
 
 /** Pulls channel after channel until it is told to stop. Throws at the first failure that is not a server's absence. */
 export async function pullInLoops(what: PullingClient, signal: AbortSignal): Promise<Experience> {

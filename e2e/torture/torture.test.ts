@@ -11,7 +11,7 @@ import { machineClient, trixieClient } from '../testing/ostree-client.ts';
 import { scratchFolder } from '../testing/scratch.ts';
 import { TreelineServer } from '../testing/treeline-server.ts';
 import { type Outage, pullInLoops } from './clients.ts';
-import { type Done, work } from './workload.ts';
+import { type AcknowledgedRelease, work } from './workload.ts';
 
 /** Pushes, publishes and prunes; more with `TREELINE_TORTURE=3000 npm test -- e2e/torture`. */
 const OPERATIONS = Number(process.env.TREELINE_TORTURE ?? 300);
@@ -42,14 +42,17 @@ test('whatever is killed when, clients get whole releases and nothing acknowledg
   t.after(() => nginx.stop());
 
   const released = new Map(CHANNELS.map((channel) => [channel, new Set<string>()]));
-  const workload = (operations: number, channels = CHANNELS): Promise<Done> =>
-    work({
-      ...{ server, folder: join(folder, 'work'), channels, operations, random },
-      onRelease: (channel, commit) => void released.get(channel)!.add(commit),
-    });
   const outages: Outage[] = [];
   const stop = new AbortController();
-  const running = workload(OPERATIONS).finally(() => stop.abort());
+  const working = CHANNELS.map((channel, index) =>
+    work({
+      ...{ server, random, channel, ref: `dev/torture-${index}`, folder: join(folder, `work-${index}`) },
+      operations: Math.ceil(OPERATIONS / CHANNELS.length),
+      signal: stop.signal,
+      onRelease: (commit) => void released.get(channel)!.add(commit),
+    }),
+  );
+  const running = Promise.all(working).finally(() => stop.abort());
   // Each channel has something before anybody pulls.
   while (!stop.signal.aborted && (await channelsOf(server)).length < CHANNELS.length) await sleep(200);
 
@@ -77,13 +80,18 @@ test('whatever is killed when, clients get whole releases and nothing acknowledg
     });
   });
   const killing = killNowAndThen(server, { outages, random, signal: stop.signal });
-  const [done, kills, ...experiences] = await Promise.all([running, killing, ...pulling]);
+  // All end before anything is cleaned up, whoever fails.
+  await Promise.allSettled([running, killing, ...pulling]);
+  const [done, kills, experiences] = [await running, await killing, await Promise.all(pulling)];
 
   for (const { name, pulls, refused } of experiences) {
     t.diagnostic(`${name}: ${pulls} pulls, ${refused} refused`);
     assert.ok(pulls > 0, `${name} never got anything`);
   }
-  const { pushes, publishes, prunes, repeated, acknowledged } = done;
+  const sum = (of: (one: (typeof done)[number]) => number) => done.reduce((total, one) => total + of(one), 0);
+  const [pushes, publishes] = [sum((one) => one.pushes), sum((one) => one.publishes)];
+  const [prunes, repeated] = [sum((one) => one.prunes), sum((one) => one.repeated)];
+  const acknowledged = done.flatMap((one) => one.acknowledged);
   t.diagnostic(
     `${pushes} pushes, ${publishes} publishes, ${prunes} prunes, ${kills} kills, ${repeated} calls repeated`,
   );
@@ -112,7 +120,7 @@ async function channelsOf(server: TreelineServer): Promise<string[]> {
 }
 
 /** Every release that the server has called published is so still, and each channel is at its newest. */
-async function assertNothingLost(server: TreelineServer, acknowledged: Done['acknowledged']): Promise<void> {
+async function assertNothingLost(server: TreelineServer, acknowledged: readonly AcknowledgedRelease[]): Promise<void> {
   assert.ok(acknowledged.length > 0);
   type Listed = { number: number; state: string; channel: string; commit: string; current: boolean };
   const { releases } = await server.get<{ releases: Listed[] }>('/releases?limit=1000');

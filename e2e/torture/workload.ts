@@ -24,12 +24,17 @@ export interface WorkloadOptions {
   server: TreelineServer;
   /** Folder for the developer's tree and repository. */
   folder: string;
-  channels: readonly string[];
+  /** What it publishes on: nobody else does. */
+  channel: string;
   /** Pushes, publishes and prunes together. */
   operations: number;
   random: () => number;
+  /** Ends it before its time. */
+  signal: AbortSignal;
+  /** The ref of the store that it pushes to. */
+  ref: string;
   /** Told before a commit can become visible to anybody. */
-  onRelease(channel: string, commit: string): void;
+  onRelease(commit: string): void;
 }
 
 const FILES = 300;
@@ -38,27 +43,26 @@ const CHANGED = 12;
 const PRUNE_SHARE = 0.08;
 const PUSH_SHARE = 0.45;
 
-/** Pushes commits, publishes them on channels and prunes, in a random order, each until the server has said yes. */
+/** Pushes commits, publishes them on a channel and prunes, in a random order, each until the server has said yes. */
 export async function work(options: WorkloadOptions): Promise<Done> {
-  const { operations, random, channels } = options;
+  const { operations, random, channel } = options;
   const developer = await Developer.begin(options);
   const done: Done = { pushes: 0, publishes: 0, prunes: 0, repeated: 0, acknowledged: [] };
-  const call = new Caller(options.server, done);
+  const call = new Caller(options, done);
   const pushed: string[] = [];
-  for (let number = 0; number < operations; number++) {
+  for (let number = 0; number < operations && !options.signal.aborted; number++) {
     const dice = random();
     if (pushed.length === 0 || dice < PUSH_SHARE) {
       pushed.push(await call.untilItIsDone((url, token) => developer.push(url, token)));
       done.pushes++;
     } else if (dice < PUSH_SHARE + PRUNE_SHARE) {
-      await call.post('/repositories/public/prune', {});
+      await call.post('/prune', {});
       done.prunes++;
     } else {
-      const channel = channels[Math.floor(random() * channels.length)]!;
       // Mostly the newest; now and then one of before, as when somebody takes a release back.
       const age = random() < 0.2 ? Math.floor(random() * Math.min(pushed.length, 4)) : 0;
       const commit = pushed.at(-1 - age)!;
-      options.onRelease(channel, commit);
+      options.onRelease(commit);
       const release = await call.post<{ number: number; state: string }>('/publish', { commit, channel });
       if (release.state === 'published') done.acknowledged.push({ number: release.number, channel, commit });
       done.publishes++;
@@ -72,30 +76,33 @@ class Developer {
   readonly #tree: string;
   readonly #repo: Repo;
   readonly #random: () => number;
+  readonly #ref: string;
   #version = 0;
   #commit: string | null = null;
   #pushed: string | null = null;
 
-  private constructor(tree: string, repo: Repo, random: () => number) {
+  private constructor(tree: string, repo: Repo, { random, ref }: WorkloadOptions) {
     this.#tree = tree;
     this.#repo = repo;
     this.#random = random;
+    this.#ref = ref;
   }
 
-  static async begin({ folder, random }: WorkloadOptions): Promise<Developer> {
+  static async begin(options: WorkloadOptions): Promise<Developer> {
+    const { folder } = options;
     const tree = join(folder, 'tree');
     for (let index = 0; index < FILES; index++) {
       mkdirSync(join(tree, `usr/share/part-${index % 20}`), { recursive: true });
       writeFileSync(fileOf(tree, index), `file ${index}\n`.repeat(50));
     }
-    return new Developer(tree, await createRepo(join(folder, 'developer'), { mode: 'archive' }), random);
+    return new Developer(tree, await createRepo(join(folder, 'developer'), { mode: 'archive' }), options);
   }
 
   /** Pushes the next commit, or goes on with one of which nobody knows whether it arrived. */
   async push(url: string, token: string): Promise<string> {
     this.#commit ??= await this.#next();
     const headers = { authorization: `Bearer ${token}` };
-    const options = { ref: 'dev/torture', rev: this.#commit, expect: this.#pushed, retries: 0, headers };
+    const options = { ref: this.#ref, rev: this.#commit, expect: this.#pushed, retries: 0, headers };
     const pushed = this.#commit;
     await push(this.#repo, `${url}/api/v1/push/`, options);
     this.#pushed = pushed;
@@ -127,10 +134,12 @@ function fileOf(tree: string, index: number): string {
 /** Calls that are made again while the server is not there, as a person or a script would. */
 class Caller {
   readonly #server: TreelineServer;
+  readonly #signal: AbortSignal;
   readonly #done: Done;
 
-  constructor(server: TreelineServer, done: Done) {
+  constructor({ server, signal }: WorkloadOptions, done: Done) {
     this.#server = server;
+    this.#signal = signal;
     this.#done = done;
   }
 
@@ -143,7 +152,7 @@ class Caller {
       try {
         return await call(this.#server.url, this.#server.token);
       } catch (error) {
-        if (!isAbsence(error)) throw error;
+        if (!isAbsence(error) || this.#signal.aborted) throw error;
         this.#done.repeated++;
         await sleep(100);
       }

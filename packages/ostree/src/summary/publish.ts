@@ -8,6 +8,9 @@ import type { Repo } from '../repo/repo.ts';
 import { allSignatures } from './joint-signatures.ts';
 import { type SwitchStep, switchPair } from './switch-pair.ts';
 
+/** Longer than it takes to open a file by a symlink, of a process that is kept from its core meanwhile. */
+const LINGER_MS = 100;
+
 /** How a summary takes the place of the one before. */
 export interface PublishSummaryOptions {
   /**
@@ -64,9 +67,11 @@ export async function publishSummary(
     await writeFileDurably(`${path}.sig`, joint.oldFirst);
     await sleep(grace * 1000, undefined, { signal });
   }
-  await switchPair(repo.path, { summary, 'summary.sig': joint ? joint.newFirst : signatures }, step);
+  const tidy = await switchPair(repo.path, { summary, 'summary.sig': joint ? joint.newFirst : signatures }, step);
   await syncFolder(repo.path);
   onVisible();
+  await sleep(LINGER_MS);
+  tidy();
   if (!joint || !signatures) return;
   await sleep(grace * 1000, undefined, { signal }).catch(() => {});
   step('forget');

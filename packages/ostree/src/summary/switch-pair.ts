@@ -35,12 +35,14 @@ export type SwitchStep = (name: string) => void;
  *
  * @param root of the repository
  * @param next the new content; null for no signatures. It is on disk before any of it can be seen
+ * @returns what tidies up. Whoever opened a symlink just before it became a file again follows it just after: give a web
+ *   server's worker the time that it may be kept from its core
  */
 export async function switchPair(
   root: string,
   next: Readonly<Record<PairFile, Uint8Array | null>>,
   step: SwitchStep = () => {},
-): Promise<void> {
+): Promise<() => void> {
   const name = `.summary-${randomBytes(6).toString('hex')}`;
   const folder = join(root, name);
   for (const version of ['0', '1']) mkdirSync(join(folder, version), { recursive: true });
@@ -67,12 +69,17 @@ export async function switchPair(
   for (const file of FILES) {
     step(`settle ${file}`);
     if (next[file] === null) rmSync(join(root, file), { force: true });
-    else renameSync(join(folder, '1', file), join(root, file));
+    else {
+      keep(join(folder, '1', file), join(folder, `settled-${file}`));
+      renameSync(join(folder, `settled-${file}`), join(root, file));
+    }
   }
-  step('tidy');
-  for (const entry of readdirSync(root)) {
-    if (FOLDER.test(entry)) rmSync(join(root, entry), { recursive: true, force: true });
-  }
+  return () => {
+    step('tidy');
+    for (const entry of readdirSync(root)) {
+      if (FOLDER.test(entry)) rmSync(join(root, entry), { recursive: true, force: true });
+    }
+  };
 }
 
 /** Gives a file a second name, if it is there. */
