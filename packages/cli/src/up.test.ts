@@ -63,7 +63,11 @@ async function does(...args: string[]): Promise<string> {
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'treeline-cli-'));
-  env = { TREELINE_DATA: join(folder, 'data'), XDG_CONFIG_HOME: folder };
+  env = {
+    TREELINE_DATA: join(folder, 'data'),
+    XDG_CONFIG_HOME: folder,
+    TREELINE_WORKSPACES: join(folder, 'workspaces'),
+  };
   await mkdir(join(folder, 'robot', 'root'), { recursive: true });
   await git('git', ['init', '-q', '-b', 'main', join(folder, 'robot')]);
   await writeFile(join(folder, 'robot', 'treeline.yaml'), pipeline);

@@ -93,8 +93,26 @@ export const verbs: Verb[] = [
   {
     name: 'checkout',
     usage: 'REV DIR',
-    summary: 'write the tree of a commit to a folder',
+    summary: 'make a workspace: the tree of a commit, or of a device, to change',
     load: () => import('./verbs/checkout.ts'),
+  },
+  {
+    name: 'enter',
+    usage: 'DIR [-- CMD…]',
+    summary: 'a shell in a workspace, as root',
+    load: () => import('./verbs/enter.ts'),
+  },
+  {
+    name: 'commit',
+    usage: '[DIR]',
+    summary: 'commit a workspace into your own repository',
+    load: () => import('./verbs/commit.ts'),
+  },
+  {
+    name: 'serve',
+    usage: '[DIR|REF]',
+    summary: 'serve your commits to the devices that you name',
+    load: () => import('./verbs/serve.ts'),
   },
   {
     name: 'devices',

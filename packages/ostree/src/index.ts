@@ -75,7 +75,7 @@ export {
   type FileNode,
   type Node,
 } from './diff/diff.ts';
-export { type DownloadSize, downloadSize } from './diff/download.ts';
+export { type DownloadSize, downloadSize, lackingSize, reachable } from './diff/download.ts';
 export { applyOverlay, exportOverlay, type OverlayOptions } from './diff/overlay.ts';
 export { type PatchOptions, patchText } from './diff/patch.ts';
 export type { DiffSide, FolderSide, RepoSide } from './diff/side.ts';

@@ -47,6 +47,7 @@ import { createRunnerProcess } from './runner-process/runner-process.ts';
 import { runScheduler } from './runs/scheduler.ts';
 import type { Settings } from './settings.ts';
 import { createSources } from './sources/sources.ts';
+import { storeMount } from './store/mount.ts';
 import { createWakeup } from './wakeup.ts';
 
 export interface RunningServer {
@@ -171,6 +172,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   const receiver = await PushReceiver.open(core.store);
   undo.defer(() => receiver.close());
   const pushes = pushMount({ core, receiver, authenticator });
+  const store = storeMount({ core, authenticator });
   const answer = getRequestListener(api.fetch);
   const listener = await listen({
     settings,
@@ -178,7 +180,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
     log: core.log,
     signal: closing.signal,
     handle: (req, res) => {
-      if (!repositories(req, res) && !pushes(req, res)) void answer(req, res);
+      if (!repositories(req, res) && !pushes(req, res) && !store(req, res)) void answer(req, res);
     },
   });
   undo.defer(() => listener.close());

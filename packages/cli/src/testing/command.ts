@@ -21,7 +21,10 @@ export function treeline(args: string[], options: CommandOptions = {}): Promise<
   const { PATH = '', HOME = '', TMPDIR = '' } = process.env;
   const child = spawn(process.execPath, [bin, ...args], {
     cwd: options.cwd,
-    env: { PATH, HOME, TMPDIR, TREELINE_DATA: '/nonexistent/treeline', ...options.env },
+    env: {
+      ...{ PATH, HOME, TMPDIR, TREELINE_DATA: '/nonexistent/treeline', TREELINE_WORKSPACES: '/nonexistent/workspaces' },
+      ...options.env,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   if (options.closeStdout) child.stdout.destroy();

@@ -1,69 +1,185 @@
-import { chmod, lstat, mkdtemp, readdir, rename, rm, rmdir } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
-import type { Repo } from '@treeline/ostree';
+import { lstat, readdir } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import type { PullProgress } from '@treeline/ostree';
 import type { Command } from 'commander';
 import { dataFolder, shortPath } from '../connection/folder.ts';
 import { CliError } from '../errors.ts';
+import { formatBytes } from '../output/bytes.ts';
+import { paint } from '../output/colour.ts';
 import { printDocument, printText } from '../output/document.ts';
 import { formatDuration } from '../output/duration.ts';
-import { liveLines } from '../output/progress.ts';
+import { type LiveLines, liveLines } from '../output/progress.ts';
 import { shortId } from '../output/words.ts';
-import { resolveCommit } from '../revisions.ts';
+import { parseChannel, resolveCommit } from '../revisions.ts';
 import { clientOf, optionsOf, type Session } from '../session.ts';
 
-type CheckoutOptions = { subpath?: string; userMode?: boolean; data?: string; server?: string };
+type CheckoutOptions = {
+  device?: string;
+  subpath?: string;
+  plain?: boolean;
+  userMode?: boolean;
+  data?: string;
+  server?: string;
+  json?: boolean;
+};
+type Context = { options: CheckoutOptions; session: Session };
 
 export function declare(command: Command, session: Session): void {
   command
     .description(
-      'Write the tree of a commit to a new folder. It is read from the store in the data folder of this machine; ' +
-        'of a published release on another machine, use: treeline repo pull, then treeline repo checkout.',
+      'Write the tree of a commit to a new folder, a workspace: change what you like in it (treeline enter), see what ' +
+        'you changed (treeline diff production mine), commit it (treeline commit). The commit is read from the data folder ' +
+        'of this machine, or from the server.',
     )
-    .argument('<rev>', 'a channel (robot/edge), a release number, project/artifact, or (the beginning of) a commit')
-    .argument('<dir>', 'the folder to make; it may exist if it is empty')
-    .option('--subpath <path>', 'only this folder of the tree')
+    .usage('[options] REV DIR | --device ID DIR')
+    .argument('<words...>', 'REV: a channel (robot/stable), `production`, a release number, project/artifact, a commit')
+    .option('--device <id>', 'what this device runs now')
     .option('-U, --user-mode', 'files belong to who calls this (always so unless called by root)')
-    .action((rev: string, dir: string, _: object, self: Command) => run(rev, dir, { self, session }));
+    .option('--plain', 'only the files: nothing remembers where they are from')
+    .option('--subpath <path>', 'only this folder of the tree; plain')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  treeline checkout robot/stable ~/robot\n  treeline checkout --device robot-1 ~/robot-1',
+    )
+    .action((words: string[], _: object, self: Command) => run(words, { self, session }));
 }
 
-async function run(rev: string, dir: string, o: { self: Command; session: Session }): Promise<void> {
+async function run(words: string[], o: { self: Command; session: Session }): Promise<void> {
   const options = optionsOf<CheckoutOptions>(o.self);
-  const destination = resolve(dir);
-  await checkDestination(destination);
-  const { openRepo, checkout, readCommit } = await import('@treeline/ostree');
-  const store = join(dataFolder(options.data), 'store');
-  const repo = await openRepo(store).catch((cause: unknown) => {
+  const context = { options, session: o.session };
+  if (words.length !== (options.device === undefined ? 2 : 1)) {
     throw new CliError(
-      'not-found',
-      `There is no store at ${shortPath(store)}: a checkout is made from a data folder of this machine.`,
+      'usage',
+      options.device === undefined ? 'Say what and where to.' : 'Say where to, and only that.',
       {
-        cause,
-        hint: 'Name the data folder with --data DIR. A release can be had from any machine: treeline repo pull URL, then treeline repo checkout.',
+        hint: 'treeline checkout REV DIR, or treeline checkout --device ID DIR',
       },
     );
-  });
-  const commit = await findCommit(rev, { repo, options, session: o.session });
-  const { tree } = await readCommit(repo, commit);
+  }
+  const destination = resolve(words.at(-1)!);
+  await checkDestination(destination);
+  const isPlain = options.plain === true || options.subpath !== undefined;
+  if (isPlain && options.device === undefined) return plainCheckout(words[0]!, destination, context);
 
-  // Made beside its place and renamed: an interrupted checkout leaves no folder that looks whole.
-  const parent = dirname(destination);
-  const temporary = await mkdtemp(join(parent, `.${basename(destination)}.`));
+  const { makeWorkspace } = await import('../workspace/make.ts');
   const screen = liveLines(process.stderr);
   const began = Date.now();
   try {
-    const stats = await checkout(repo, tree, join(temporary, 'tree'), {
-      userMode: options.userMode === true || process.getuid?.() !== 0,
+    const found =
+      options.device === undefined ? await byName(words[0]!, context) : await byDevice(options.device, context);
+    const { workspace, stats, linked } = await makeWorkspace(found, destination, {
+      options,
+      alsoAt: found.at,
+      userMode: isUserMode(options),
       signal: o.session.signal,
-      ...(options.subpath ? { subpath: options.subpath } : {}),
+      onProgress: (progress) => screen.show([fetching(screen, progress)]),
+      onFiles: ({ files }) => screen.show([paint('dim', `${screen.tick()} ${files} files`, process.stderr)]),
     });
-    await rmdir(destination).catch(() => {});
-    await rename(join(temporary, 'tree'), destination);
     const milliseconds = Date.now() - began;
-    if (options.json) return printDocument({ commit, path: destination, milliseconds, ...stats });
-    printText(`${shortPath(destination)} holds ${shortId(commit)} (${formatDuration(milliseconds)})`);
+    screen.close();
+    const { commit, channel, name } = found;
+    if (options.json)
+      return printDocument({ commit, name, channel, path: destination, milliseconds, linked, ...stats });
+    printText(`${shortPath(destination)} holds ${name} ${shortId(commit)} (${formatDuration(milliseconds)})`);
+    printText(paint('dim', hints(shortPath(workspace.folder))));
   } finally {
     screen.close();
-    await removeTree(temporary);
+  }
+}
+
+function hints(folder: string): string {
+  return `Change it: treeline enter ${folder}   Keep it: treeline commit ${folder}`;
+}
+
+function fetching(screen: LiveLines, { objects, objectsKnown, bytes }: PullProgress): string {
+  return paint(
+    'dim',
+    `${screen.tick()} fetching ${objects} of ${objectsKnown} objects  ${formatBytes(bytes)}`,
+    process.stderr,
+  );
+}
+
+function isUserMode(options: CheckoutOptions): boolean {
+  return options.userMode === true || process.getuid?.() !== 0;
+}
+
+/** What to check out, its channel if it came by one, and where else it may be. */
+type Found = { commit: string; name: string; channel: string | null; at: readonly string[] };
+
+async function byDevice(id: string, { options, session }: Context): Promise<Found> {
+  const { deviceSide } = await import('../workspace/sides.ts');
+  const { commit, name, channel, at } = await deviceSide(id, { session, options });
+  return { commit, name, channel, at };
+}
+
+async function byName(rev: string, { options, session }: Context): Promise<Found> {
+  const { readSide } = await import('../workspace/sides.ts');
+  const side = await readSide(rev, { session, options }).catch(async (error: unknown) => {
+    // By a checksum the store of this machine is enough.
+    const commit = await fromStore(rev, error, options);
+    return { kind: 'server' as const, name: rev, commit };
+  });
+  if (side.kind === 'workspace') {
+    throw new CliError('usage', `${side.name} is a workspace, not a commit.`, {
+      hint: `Commit it (treeline commit ${side.name}), then check out its ref.`,
+    });
+  }
+  const channel = side.kind === 'server' ? channelOf(side.name) : null;
+  return { commit: side.commit, name: side.name, channel, at: side.kind === 'elsewhere' ? side.at : [] };
+}
+
+/** The channel that a name means; null for other names. Whether there is one was seen when the name was resolved. */
+function channelOf(name: string): string | null {
+  if (/^[0-9a-f]{4,64}$/.test(name) || /^#?\d+$/.test(name) || !name.includes('/')) return null;
+  const { repository, channel } = parseChannel(name.replace(/\^+$/, ''));
+  return `${repository ?? 'public'}:${channel}`;
+}
+
+async function fromStore(rev: string, error: unknown, options: CheckoutOptions): Promise<string> {
+  if (!(error instanceof CliError) || error.code !== 'unreachable' || options.server) throw error;
+  const { openRepo, resolveRev } = await import('@treeline/ostree');
+  const repo = await openRepo(join(dataFolder(options.data), 'store')).catch(() => null);
+  if (!repo) throw error;
+  return await resolveRev(repo, rev).catch(() => {
+    throw new CliError('not-found', `The store does not know "${rev}" by itself, and the server is not running.`, {
+      cause: error,
+      hint: `${error.hint ?? ''}\nOr give (the beginning of) a commit's checksum.`.trim(),
+    });
+  });
+}
+
+async function plainCheckout(rev: string, destination: string, context: Context): Promise<void> {
+  const { options, session } = context;
+  const { openRepo, checkout, readCommit } = await import('@treeline/ostree');
+  const { intoPlace } = await import('../workspace/place.ts');
+  const store = join(dataFolder(options.data), 'store');
+  const repo = await openRepo(store).catch((cause: unknown) => {
+    throw new CliError('not-found', `There is no store at ${shortPath(store)}: that is where files are read from.`, {
+      cause,
+      hint: 'Name the data folder with --data DIR, or check out a workspace: without --plain and --subpath.',
+    });
+  });
+  const commit = await findCommit(rev, context);
+  const { tree } = await readCommit(repo, commit);
+  const began = Date.now();
+  const stats = await intoPlace(destination, (to) =>
+    checkout(repo, tree, to, {
+      userMode: isUserMode(options),
+      signal: session.signal,
+      ...(options.subpath ? { subpath: options.subpath } : {}),
+    }),
+  );
+  const milliseconds = Date.now() - began;
+  if (options.json) return printDocument({ commit, path: destination, milliseconds, ...stats });
+  printText(`${shortPath(destination)} holds ${shortId(commit)} (${formatDuration(milliseconds)})`);
+}
+
+/** The commit by the server's names; by the store's own when the server is not running. */
+async function findCommit(rev: string, { options, session }: Context): Promise<string> {
+  try {
+    return await resolveCommit(clientOf(session, options), rev);
+  } catch (error) {
+    return fromStore(rev, error, options);
   }
 }
 
@@ -90,30 +206,4 @@ async function checkDestination(path: string): Promise<void> {
       hint: 'Choose a folder that does not exist yet.',
     });
   }
-}
-
-/** The commit by the server's names; by the store's own when the server is not running. */
-async function findCommit(rev: string, o: { repo: Repo; options: CheckoutOptions; session: Session }): Promise<string> {
-  try {
-    return await resolveCommit(clientOf(o.session, o.options), rev);
-  } catch (error) {
-    if (!(error instanceof CliError) || error.code !== 'unreachable' || o.options.server) throw error;
-    const { resolveRev } = await import('@treeline/ostree');
-    return await resolveRev(o.repo, rev).catch(() => {
-      throw new CliError('not-found', `The store does not know "${rev}" by itself, and the server is not running.`, {
-        cause: error,
-        hint: `${error.hint ?? ''}\nOr give (the beginning of) a commit's checksum.`.trim(),
-      });
-    });
-  }
-}
-
-/** Removes a tree in which folders may be read-only. */
-async function removeTree(path: string): Promise<void> {
-  await rm(path, { recursive: true, force: true }).catch(async () => {
-    for (const entry of await readdir(path, { withFileTypes: true, recursive: true })) {
-      if (entry.isDirectory()) await chmod(join(entry.parentPath, entry.name), 0o700);
-    }
-    await rm(path, { recursive: true, force: true });
-  });
 }
