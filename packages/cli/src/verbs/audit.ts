@@ -64,6 +64,6 @@ function cells({ at, actor, address, action, subject, data }: AuditEntry): strin
   const when = new Date(at).toLocaleString('sv');
   const more = Object.entries(data)
     .filter(([, value]) => value !== null)
-    .map(([name, value]) => `${name}=${typeof value === 'object' ? JSON.stringify(value) : String(value)}`);
+    .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
   return [when, actor, address ?? '-', action, subject, more.join(' ')];
 }

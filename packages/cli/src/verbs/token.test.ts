@@ -115,7 +115,7 @@ test('what cannot be is refused with what to do', async () => {
   }
   assert.equal((await call(['token', 'show', 'nobody'])).code, 5);
   const admin = (await readFile(join(folder, 'admin-token'), 'utf8')).trim();
-  const mistyped = await call(['whoami'], `${admin.slice(0, -1)}0`);
+  const mistyped = await call(['whoami'], `${admin}0`);
   assert.equal(mistyped.code, 4);
   assert.match(mistyped.stderr, /mistyped or cut off/);
 });

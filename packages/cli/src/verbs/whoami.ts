@@ -16,7 +16,10 @@ export function declare(command: Command, session: Session): void {
 }
 
 export function printCaller(caller: WhoAmI, options: { json?: boolean }): void {
-  if (options.json) return printDocument(caller);
+  if (options.json) {
+    printDocument(caller);
+    return;
+  }
   const from: Array<[string, string]> = caller.address === null ? [] : [['from', oneLine(caller.address)]];
   if (caller.token) {
     printText(formatToken(caller.token, Date.now()));

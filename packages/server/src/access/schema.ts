@@ -5,11 +5,11 @@ import { ACTIONS } from './caller.ts';
 import { Pattern } from './patterns.ts';
 import { ROLE_NAMES } from './roles.ts';
 
-export const ActionName = z.enum(ACTIONS).openapi('Action');
-export const RoleName = z.enum(ROLE_NAMES).openapi('Role');
+const ActionName = z.enum(ACTIONS).openapi('Action');
+const RoleName = z.enum(ROLE_NAMES).openapi('Role');
 
 /** A token is named after what uses it: `ci`, `ada@example.org`. */
-export const TokenName = z
+const TokenName = z
   .string()
   .regex(
     /^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$/,

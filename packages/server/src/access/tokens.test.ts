@@ -28,13 +28,17 @@ describeDatabases('tokens', (fresh) => {
     const tokens = await open();
     let count = 0;
     try {
+      const next = () => {
+        count += 1;
+        return `token-${count}`;
+      };
       await work({
         ...{ db, tokens, reopen: open },
         pass: (seconds) => {
           now += seconds * 1000;
         },
         async make(wish, by = ADMIN) {
-          const made = await tokens.create({ name: `token-${(count += 1)}`, ...wish }, by);
+          const made = await tokens.create({ name: next(), ...wish }, by);
           return { token: made.token, text: made.text! };
         },
         caller(text) {

@@ -150,7 +150,7 @@ export async function openTokens({ db, audit, now = Date.now }: TokensDeps): Pro
     async create(wish, by) {
       const maker = by.token === undefined ? null : tokens.get(by.token);
       if (maker === undefined) throw gone(by);
-      const row = rowOf(wish, { maker: maker && maker.row, by, now: now() });
+      const row = rowOf(wish, { maker: maker?.row ?? null, by, now: now() });
       const grant = checkGrant(row, maker && register.effective(maker));
       if (RESERVED.has(row.name)) throw new ServerError('conflict', `the name ${row.name} is the server's own`);
       if (row.parent !== null) checkCount(chain(tokens.get(row.parent)!).at(-1)!);

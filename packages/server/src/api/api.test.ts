@@ -93,7 +93,8 @@ test('health needs no token; nothing else answers without one, or with a false o
     if (route.path === '/api/v1/health') continue;
     for (const authorization of wrong) {
       // Each from another address: who fails too often has to wait.
-      const headers = { authorization, 'x-forwarded-for': `10.0.${(clients += 1) >> 8}.${clients & 255}` };
+      clients += 1;
+      const headers = { authorization, 'x-forwarded-for': `10.0.${clients >> 8}.${clients & 255}` };
       const { status, text } = await raw(route.method, route.path, { headers });
       assert.equal(status, 401, `${route.method} ${route.path}`);
       isError(text, 'unauthenticated');

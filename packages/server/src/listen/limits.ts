@@ -11,15 +11,15 @@ export interface Patience {
   idle: number;
   /** Without a byte in either direction, whatever is going on; longer than the server's own work takes. ms */
   silence: number;
-  /** A body has to grow by `bytes` in each `ms`, unless it is the server that does not read it. */
+  /** A body has to grow by `bytes` in each `ms`, or in the next, unless it is the server that does not read it. */
   body: { ms: number; bytes: number };
 }
 
-export const PATIENCE: Patience = {
+const PATIENCE: Patience = {
   headers: 15_000,
   idle: 65_000,
   silence: 600_000,
-  body: { ms: 30_000, bytes: 32 * 1024 },
+  body: { ms: 15_000, bytes: 16 * 1024 },
 };
 
 /** Options of a server (HTTP or HTTPS) that slow clients cannot hold up. */
@@ -38,7 +38,7 @@ export interface ConnectionLimits {
   /** All together. */
   most: number;
   /** Whether an address may have as many as there are: proxies, which stand for many clients. */
-  isProxy(address: string): boolean;
+  isProxy: (address: string) => boolean;
   patience?: Patience;
 }
 
@@ -50,9 +50,11 @@ const SHARE = 4;
  * Connections beyond are closed at once.
  */
 export function limitConnections(
-  server: Server | TlsServer,
+  // An HTTPS server has the same events; in a union they would be of no type.
+  either: Server | TlsServer,
   { most, isProxy, patience = PATIENCE }: ConnectionLimits,
 ): void {
+  const server = either as Server;
   server.maxConnections = most;
   server.setTimeout(patience.silence);
   const counts = new Map<string, number>();
@@ -80,13 +82,17 @@ export function limitConnections(
 function guardBody(req: IncomingMessage, res: ServerResponse, { ms, bytes }: Patience['body']): void {
   if (req.headers['content-length'] === undefined && req.headers['transfer-encoding'] === undefined) return;
   const { socket } = req;
+  let slow = 0;
   let seen = socket.bytesRead;
   const timer = setInterval(() => {
     if (req.complete || socket.destroyed) return clearInterval(timer);
     const got = socket.bytesRead - seen;
     seen = socket.bytesRead;
     // What has arrived and was not read yet: the server is busy, and the sender waits for it.
-    if (got >= bytes || req.readableLength >= req.readableHighWaterMark) return;
+    const isFine = got >= bytes || req.readableLength >= req.readableHighWaterMark;
+    slow = isFine ? 0 : slow + 1;
+    // Twice in a row: after a busy moment of the server, what has arrived meanwhile is not counted yet.
+    if (slow < 2) return;
     clearInterval(timer);
     if (!res.headersSent) {
       res.writeHead(408, { connection: 'close', 'content-type': 'text/plain; charset=utf-8' });

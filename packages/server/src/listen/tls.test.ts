@@ -70,7 +70,8 @@ async function curl(path: string, ...flags: string[]): Promise<{ status: number;
 const showing = ({ cert, key }: CertificateFiles) => ['--cert', cert, '--key', key];
 
 async function pull(settings: string[], url = server.url): Promise<{ ok: boolean; stderr: string }> {
-  const repo = join(folder, `client-${(clients += 1)}`);
+  clients += 1;
+  const repo = join(folder, `client-${clients}`);
   await run('ostree', ['init', `--repo=${repo}`, '--mode=bare-user-only']);
   const remote = ['remote', 'add', `--repo=${repo}`, '--no-gpg-verify', ...settings.map((one) => `--set=${one}`)];
   await run('ostree', [...remote, 'acme', `${url}/repos/acme`]);

@@ -68,7 +68,8 @@ const bearer = (token: string) => `Bearer ${token}`;
 
 /** Pulls with the stock client. */
 async function pull(url: string, ...flags: string[]): Promise<{ ok: boolean; stderr: string }> {
-  const repo = join(folder, `client-${(clients += 1)}`);
+  clients += 1;
+  const repo = join(folder, `client-${clients}`);
   await run('ostree', ['init', `--repo=${repo}`, '--mode=bare-user-only']);
   await run('ostree', ['remote', 'add', `--repo=${repo}`, '--no-gpg-verify', 'acme', url]);
   try {
@@ -102,10 +103,10 @@ test('nobody learns which private repositories there are', async () => {
     const o = authorization === undefined ? {} : { authorization };
     const [there, not] = await Promise.all([get('/repos/acme/config', o), get('/repos/acne/config', o)]);
     const known = authorization?.includes(' ') === true;
-    assert.equal(there!.status, known ? 403 : 401);
-    assert.equal(there!.text.replace('acme', ''), not!.text.replace('acne', ''));
-    const { date: _, ...headers } = there!.headers;
-    const { date: __, ...others } = not!.headers;
+    assert.equal(there.status, known ? 403 : 401);
+    assert.equal(there.text.replace('acme', ''), not.text.replace('acne', ''));
+    const { date: _, ...headers } = there.headers;
+    const { date: __, ...others } = not.headers;
     assert.deepEqual(headers, others);
     // A login helps who has none yet; it does not help who is known and may not.
     assert.equal('www-authenticate' in headers, !known);
@@ -151,7 +152,10 @@ test('guessing is slowed down at the address it comes from, and counted; a right
       async (_, n) => (await get('/repos/acme/config', { authorization: basic('x', guess(n)), from })).status,
     ),
   );
-  assert.deepEqual([...new Set(statuses)].sort(), [401, 429]);
+  assert.deepEqual(
+    [...new Set(statuses)].sort((a, b) => a - b),
+    [401, 429],
+  );
   const refused = statuses.filter((status) => status === 401).length;
   assert.ok(refused >= 6 && refused < 12, `${refused} answered`);
   // The API and the repositories count together.
