@@ -1,4 +1,6 @@
 import { Command, CommanderError } from 'commander';
+import { trustAuthorities } from './connection/certificates.ts';
+import type { GlobalOptions } from './connection/server.ts';
 import { CliError, exitCodeMeanings, exitCodes, toCliError } from './errors.ts';
 import { printError } from './output/failure.ts';
 import type { Session } from './session.ts';
@@ -59,6 +61,11 @@ function createProgram(): Command {
     .option('--client-cert <file>', 'certificate to show; or TREELINE_CLIENT_CERT')
     .option('--client-key <file>', 'its key; or TREELINE_CLIENT_KEY')
     .option('--json', 'print JSON, for programs')
+    // Of the whole process, so that runners, pulls and pushes trust them as well.
+    .hook('preAction', (_, command) => {
+      const authorities = command.optsWithGlobals<GlobalOptions>().ca ?? process.env.TREELINE_CA;
+      if (authorities) trustAuthorities(authorities);
+    })
     .exitOverride()
     .showSuggestionAfterError(true)
     // Printed below, in the form of every other error.

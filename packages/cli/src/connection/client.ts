@@ -206,7 +206,7 @@ function refusal(text: string, response: Response, what: string): CliError {
 }
 
 function codeOfStatus(status: number): CliError['code'] {
-  if (status === 401 || status === 403) return 'not-allowed';
+  if (status === 401 || status === 403 || status === 429) return 'not-allowed';
   if (status === 404 || status === 410) return 'not-found';
   if (status === 409 || status === 412) return 'conflict';
   if (status === 400 || status === 413 || status === 422) return 'usage';

@@ -1,5 +1,5 @@
 import { CliError } from '../errors.ts';
-import { type ClientCertificate, readClientCertificate, trustAuthorities } from './certificates.ts';
+import { type ClientCertificate, readClientCertificate } from './certificates.ts';
 import { dataFolder, readAdminToken, readServerFile, upCommand } from './folder.ts';
 
 /** Options that every verb takes. */
@@ -28,16 +28,13 @@ export type Connection = {
 /**
  * Finds the server: --server, else TREELINE_SERVER, else `server.json` in the data folder. The token comes from
  * --token, else TREELINE_TOKEN, else `admin-token` in the data folder, but only if the server is that folder's own:
- * an admin token is never sent to an address that somebody else named. With --ca, or TREELINE_CA, the authorities in
- * that file are trusted as well, by everything that this process connects to.
+ * an admin token is never sent to an address that somebody else named.
  */
 export function findServer(options: GlobalOptions, env: NodeJS.ProcessEnv = process.env): Connection {
   const token = options.token ?? (env.TREELINE_TOKEN || null);
   // --data on the command line is nearer than TREELINE_SERVER in the environment.
   const address = options.server ?? (options.data === undefined ? env.TREELINE_SERVER || undefined : undefined);
   const folder = dataFolder(options.data, env);
-  const authorities = options.ca ?? env.TREELINE_CA;
-  if (authorities) trustAuthorities(authorities);
   const shown = readClientCertificate({
     cert: options.clientCert ?? env.TREELINE_CLIENT_CERT,
     key: options.clientKey ?? env.TREELINE_CLIENT_KEY,

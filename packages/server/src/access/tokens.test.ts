@@ -193,6 +193,19 @@ describeDatabases('tokens', (fresh) => {
       }
     }));
 
+  test('made from one token are bounded in number', () =>
+    withTokens(async ({ make, caller, tokens }) => {
+      const by = caller((await make({ role: 'viewer' })).text);
+      for (let i = 0; i < 999; i += 1) await make({}, by);
+      const last = await make({}, by);
+      await assert.rejects(make({}, by), { code: 'conflict' });
+      // Nor do they grow by way of those below.
+      await assert.rejects(make({}, caller(last.text)), { code: 'conflict' });
+      await make({ role: 'viewer' });
+      await tokens.revoke(last.token, ADMIN);
+      await make({}, by);
+    }));
+
   test('can stand for a certificate, and have no text then', () =>
     withTokens(async ({ make, tokens }) => {
       const { token, text } = await make({ name: 'mirror', role: 'viewer', certificateName: 'mirror.example.org' });

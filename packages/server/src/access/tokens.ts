@@ -12,6 +12,8 @@ import { hashToken, makeTokenText, readTokenText } from './token-text.ts';
 const RESERVED = new Set(['admin', 'runner', 'server']);
 /** Tokens that one token and those made from it may have alive: whoever may make one must not fill the server. */
 const MOST_BELOW = 1000;
+/** The same with those that have ended and are still remembered. */
+const MOST_KEPT = 10_000;
 /** Revoked and expired tokens are kept this long, so that lists and refusals can tell of them. */
 const KEEP_DEAD_MS = 30 * 24 * 3600 * 1000;
 
@@ -97,9 +99,10 @@ export async function openTokens({ db, audit, now = Date.now }: TokensDeps): Pro
   };
 
   const checkCount = (top: Token): void => {
-    const below = register.all().filter((token) => problemOf(token) === null && register.isBelow(token, top.row.id));
-    if (below.length <= MOST_BELOW) return;
-    throw new ServerError('conflict', `${MOST_BELOW} tokens have been made from ${top.row.name} already`, {
+    const below = register.all().filter((token) => token !== top && register.isBelow(token, top.row.id));
+    const alive = below.filter((token) => problemOf(token) === null);
+    if (alive.length < MOST_BELOW && below.length < MOST_KEPT) return;
+    throw new ServerError('conflict', `${below.length} tokens have been made from ${top.row.name} already`, {
       hint: 'Revoke those that nobody needs, or let them expire: treeline token list',
     });
   };

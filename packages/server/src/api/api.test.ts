@@ -189,6 +189,11 @@ test('odd queries and ids are refused or not found, never a failure of the serve
     '/events?since=x',
     '/devices/x',
     '/projects/nope',
+    '/tokens/%00',
+    '/tokens/..%2f..',
+    '/tokens/tl_',
+    '/audit?before=9e99',
+    '/audit?since=0000-00-00T00:00:00Z',
     '/projects/..%2f..',
   ];
   for (const path of paths) {
