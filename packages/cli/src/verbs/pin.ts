@@ -37,6 +37,7 @@ export function declare(command: Command, session: Session): void {
       });
       if (options.json) return printDocument(pin);
       const where = pin.repository === null ? 'wherever it is' : `in ${oneLine(pin.repository)}`;
-      printText(`${paint('bold', shortId(pin.commit))} stays ${where}, until: treeline unpin ${shortId(pin.commit)}`);
+      const back = `treeline unpin ${shortId(pin.commit)}${pin.repository === null ? '' : ` --repository ${oneLine(pin.repository)}`}`;
+      printText(`${paint('bold', shortId(pin.commit))} stays ${where}, until: ${back}`);
     });
 }

@@ -1,5 +1,6 @@
-import type { PrunedRepository } from '@treeline/server';
+import type { PrunedRepository, Repository } from '@treeline/server';
 import type { Command } from 'commander';
+import type { Client } from '../connection/client.ts';
 import { CliError } from '../errors.ts';
 import { printDocument, printText } from '../output/document.ts';
 import { formatPruned } from '../output/retention.ts';
@@ -23,19 +24,26 @@ export function declare(command: Command, session: Session): void {
       if (repository !== undefined && options.store) {
         throw new CliError('usage', 'Name a repository or the store, not both.', { hint: 'treeline prune --help' });
       }
-      session.interruptedHint = options.dryRun ? undefined : 'The server goes on with it.';
-      const answer = await clientOf(session, options).send<{ repositories: PrunedRepository[] }>(
-        'POST',
-        'prune',
-        {
-          ...(repository === undefined ? {} : { repository }),
-          ...(options.store ? { store: true } : {}),
-          ...(options.dryRun ? { dryRun: true } : {}),
-        },
-        { work: options.dryRun ? 'looking' : 'pruning' },
-      );
-      if (options.json) return printDocument(answer);
-      const now = Date.now();
-      printText(answer.repositories.map((one) => formatPruned(one, now)).join('\n\n'));
+      const client = clientOf(session, options);
+      const body = options.dryRun ? { dryRun: true } : {};
+      const call = { work: options.dryRun ? 'looking' : 'pruning' };
+      if (!options.dryRun) session.interruptedHint = 'The server goes on with it.';
+      const paths = options.store
+        ? []
+        : (await namesOf(client, repository)).map((name) => `repositories/${name}/prune`);
+      if (repository === undefined) paths.push('store/prune');
+      const repositories: PrunedRepository[] = [];
+      for (const path of paths) {
+        const pruned = await client.send<PrunedRepository>('POST', path, body, call);
+        if (!options.json) printText((repositories.length > 0 ? '\n' : '') + formatPruned(pruned, Date.now()));
+        repositories.push(pruned);
+      }
+      if (options.json) printDocument({ repositories });
     });
+}
+
+async function namesOf(client: Client, only: string | undefined): Promise<string[]> {
+  if (only !== undefined) return [encodeURIComponent(only)];
+  const { repositories } = await client.get<{ repositories: Repository[] }>('repositories');
+  return repositories.map(({ name }) => name);
 }

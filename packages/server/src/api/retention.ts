@@ -7,7 +7,7 @@ import { diskUseView, passView, pinViews, storePassView } from '../reading/reten
 import { type MeasuredRepository, measureDiskUse } from '../retention/disk-use.ts';
 import { findRepository, listPins, pin, unpin } from '../retention/pins.ts';
 import type { Retention } from '../retention/retention.ts';
-import { type ApiEnvironment, body, createRoutes, demands, errors, json } from './routing.ts';
+import { type ApiEnvironment, body, createRoutes, demands, errors, json, optionalBody } from './routing.ts';
 import {
   Checksum,
   DiskUseAnswer,
@@ -15,8 +15,7 @@ import {
   Pin,
   PinList,
   PinRequest,
-  PruneAnswer,
-  type PrunedRepository,
+  PrunedRepository,
   PruneRequest,
   RefName,
 } from './schema.ts';
@@ -47,11 +46,19 @@ const pinRemove = createRoute({
 });
 const prune = createRoute({
   method: 'post',
-  path: '/prune',
-  summary: 'Do now what retention does by and by; or only say what that is',
+  path: '/repositories/{name}/prune',
+  summary: 'Do now what retention does by and by for a repository; or only say what that is',
   ...demands('administer'),
-  request: { body: body(PruneRequest, 'Where; default: every repository and the store') },
-  responses: { 200: json(PruneAnswer, 'What stays and why, and what went'), ...errors },
+  request: { params: z.object({ name: Name }), body: optionalBody(PruneRequest, 'How') },
+  responses: { 200: json(PrunedRepository, 'What stays and why, and what went'), ...errors },
+});
+const pruneStore = createRoute({
+  method: 'post',
+  path: '/store/prune',
+  summary: 'The same for the private store',
+  ...demands('administer'),
+  request: { body: optionalBody(PruneRequest, 'How') },
+  responses: { 200: json(PrunedRepository, 'What nothing names, and what went'), ...errors },
 });
 const use = createRoute({
   method: 'get',
@@ -83,18 +90,16 @@ export function retentionRoutes(core: Core, retention: Retention): OpenAPIHono<A
   });
   app.openapi(prune, async (c) => {
     const caller = c.get('caller');
-    const { repository, store = false, dryRun = false } = c.req.valid('json');
-    if (repository !== undefined && store) {
-      throw new ServerError('invalid-request', 'name a repository or the store, not both');
-    }
-    const o = { caller, dryRun, thorough: true };
-    const repositories: PrunedRepository[] = [];
-    const named = repository === undefined ? core.repositories.list() : [findRepository(core, repository)];
-    for (const one of store ? [] : named) {
-      repositories.push(await passView(core.db, one.name, await retention.pass(one, o), dryRun));
-    }
-    if (repository === undefined) repositories.push(storePassView(await retention.passStore(o), dryRun));
-    return c.json({ repositories }, 200);
+    const repository = findRepository(core, c.req.valid('param').name);
+    // Hono leaves the body unread when the request has no content type.
+    const { dryRun = false } = c.req.valid('json') ?? {};
+    const report = await retention.pass(repository, { caller, dryRun, thorough: true });
+    return c.json(await passView(core.db, repository.name, report, dryRun), 200);
+  });
+  app.openapi(pruneStore, async (c) => {
+    const caller = c.get('caller');
+    const { dryRun = false } = c.req.valid('json') ?? {};
+    return c.json(storePassView(await retention.passStore({ caller, dryRun, thorough: true }), dryRun), 200);
   });
 
   let measuring: Promise<unknown> = Promise.resolve();

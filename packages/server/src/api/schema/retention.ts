@@ -34,10 +34,6 @@ export const PinList = z.object({ pins: z.array(Pin) });
 
 export const PruneRequest = z
   .strictObject({
-    /** Only this published repository. */
-    repository: Name.optional(),
-    /** Only the private store. */
-    store: z.boolean().optional(),
     /** Delete nothing, only say what would go. */
     dryRun: z.boolean().optional(),
   })
@@ -85,7 +81,6 @@ export const PrunedRepository = z
   })
   .openapi('PrunedRepository');
 export type PrunedRepository = z.infer<typeof PrunedRepository>;
-export const PruneAnswer = z.object({ repositories: z.array(PrunedRepository) });
 
 export const Amount = z
   .object({
