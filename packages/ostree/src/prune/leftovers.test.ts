@@ -121,10 +121,14 @@ test('a summary that was just being replaced is whole, old or new, with its own 
       if (before) writeFileSync(signatures, before);
       else rmSync(signatures, { force: true });
       const next = { summary: Buffer.from('new'), 'summary.sig': after ? Buffer.from(after) : null };
-      const killed = switchPair(repo.path, next, (step) => {
-        if (step === last) throw new Error('killed');
-      });
+      const killed = async () => {
+        const tidy = await switchPair(repo.path, next, (step) => {
+          if (step === last) throw new Error('killed');
+        });
+        tidy();
+      };
       await assert.rejects(killed, { message: 'killed' });
+      assert.deepEqual(await removeLeftovers(repo), [], 'it might be under way');
       const removed = await removeLeftovers(repo, { alone: true });
       assert.deepEqual(removed.length, 1, last);
       for (const path of [summary, signatures]) assert.ok(!existsSync(path) || !lstatSync(path).isSymbolicLink(), last);

@@ -39,8 +39,7 @@ export async function removeLeftovers(repo: Repo, options: RemoveLeftoversOption
   const unlock = await lockRepo(repo, 'exclusive', signal);
   try {
     const removed = (await removeAbandoned(repo, age)).map((name) => `tmp/${name}`);
-    // Nobody switches a summary without the shared lock.
-    removed.push(...endSwitch(repo.path));
+    removed.push(...(await endSwitch(repo.path, age)));
     for (const path of await leftovers(repo)) {
       if (!isOlder(join(repo.path, path), age)) continue;
       await rm(join(repo.path, path), { recursive: true, force: true });

@@ -6,10 +6,7 @@ import { systemCode } from '../errors.ts';
 import { syncFolder, writeFileDurably } from '../fs/durable.ts';
 import type { Repo } from '../repo/repo.ts';
 import { allSignatures } from './joint-signatures.ts';
-import { type SwitchStep, switchPair } from './switch-pair.ts';
-
-/** Longer than it takes to open a file by a symlink, of a process that is kept from its core meanwhile. */
-const LINGER_MS = 100;
+import { LINGER_MS, type SwitchStep, switchPair } from './switch-pair.ts';
 
 /** How a summary takes the place of the one before. */
 export interface PublishSummaryOptions {

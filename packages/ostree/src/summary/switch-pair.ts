@@ -12,8 +12,10 @@ import {
   symlinkSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { systemCode } from '../errors.ts';
 import { writeFileSynced } from '../fs/durable.ts';
+import { isOlder } from '../repo/staging.ts';
 
 /** The files of a summary, in the order in which clients ask for them. */
 const FILES = ['summary.sig', 'summary'] as const;
@@ -23,6 +25,9 @@ const FOLDER = /^\.summary-[0-9a-f]{12}$/;
 
 /** What a summary or its signature leads to, as a symlink, while the two are being switched. */
 export const SWITCHING_LINK = /^\.summary-[0-9a-f]{12}\/now\/summary(?:\.sig)?$/;
+
+/** Longer than it takes to open a file by a symlink, of a process that is kept from its core meanwhile. */
+export const LINGER_MS = 100;
 
 /** Called before each step; for tests, which end the process there. */
 export type SwitchStep = (name: string) => void;
@@ -102,9 +107,16 @@ function replaceBySymlink(target: string, temporary: string, path: string): void
   renameSync(temporary, path);
 }
 
-/** Ends what a switch that was killed has left: makes files of the symlinks and removes its folders. Returns these. */
-export function endSwitch(root: string): string[] {
-  const left = readdirSync(root).filter((entry) => FOLDER.test(entry));
+/**
+ * Ends what a switch that was killed has left: makes files of the symlinks, and removes its folders when nobody can be
+ * following them any more.
+ *
+ * @param settledMs switches that have not changed anything for so long
+ * @returns the folders
+ */
+export async function endSwitch(root: string, settledMs: number): Promise<string[]> {
+  const left = readdirSync(root).filter((entry) => FOLDER.test(entry) && isOlder(join(root, entry), settledMs));
+  let lingers = false;
   for (const name of left) {
     for (const file of FILES) {
       const path = join(root, file);
@@ -115,8 +127,10 @@ export function endSwitch(root: string): string[] {
       keep(path, second);
       if (existsSync(second)) renameSync(second, path);
       else rmSync(path, { force: true });
+      lingers = true;
     }
   }
+  if (lingers) await sleep(LINGER_MS);
   for (const name of left) rmSync(join(root, name), { recursive: true, force: true });
   return left;
 }
