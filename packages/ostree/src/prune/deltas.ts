@@ -1,6 +1,6 @@
 import { writeIndex } from '../delta/index-file.ts';
 import type { DeltaName } from '../delta/names.ts';
-import { deleteDelta, listDeltas, superblockDigest } from '../delta/stored.ts';
+import { deleteDelta, isRetiredDelta, listDeltas, superblockDigest } from '../delta/stored.ts';
 import { OstreeError } from '../errors.ts';
 import type { Checksum } from '../formats/object-name.ts';
 import { lockRepo } from '../repo/lock.ts';
@@ -31,7 +31,7 @@ export async function pruneDeltas(repo: Repo, options: PruneDeltasOptions = {}):
     for (const delta of await listDeltas(repo)) (isUseless(delta) ? useless : kept).push(delta);
     // First they are not named any more, then they go.
     for (const commit of new Set(useless.map((delta) => delta.to))) {
-      const listed = kept.filter((delta) => delta.to === commit);
+      const listed = kept.filter((delta) => delta.to === commit && !isRetiredDelta(repo, delta));
       const digests = listed.map(async (delta) => ({ ...delta, superblock: await superblockDigest(repo, delta) }));
       await writeIndex(repo, commit, await Promise.all(digests));
     }

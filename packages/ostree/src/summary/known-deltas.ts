@@ -1,15 +1,15 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { announceIndexes, type ListedDelta, writeIndex } from '../delta/index-file.ts';
 import {
   commitOfIndex,
   type DeltaName,
+  deltaFolder,
   deltaIndexPath,
   deltaName,
   deltaOfFolder,
-  deltaSuperblockPath,
 } from '../delta/names.ts';
-import { isRetiredDelta, superblockDigest } from '../delta/stored.ts';
+import { isRetiredDelta, RETIRED, superblockDigest } from '../delta/stored.ts';
 import { OstreeError, systemCode } from '../errors.ts';
 import type { Checksum } from '../formats/object-name.ts';
 import { timeSlices } from '../prune/time-slices.ts';
@@ -19,8 +19,9 @@ import { FileMemory, type Noted } from './file-memory.ts';
 interface DeltaFolder extends DeltaName {
   /** As indexes and summaries call it. */
   name: string;
-  /** Path of its superblock. */
+  /** Path of its superblock, and of what says that it is retired. */
   path: string;
+  retired: string;
 }
 
 /** A delta, and where its superblock is. */
@@ -47,10 +48,9 @@ export class KnownDeltas {
     for (const prefix of this.#prefixes(join(repo.path, 'deltas'))) {
       await others();
       for (const delta of this.#folders.get(prefix, readDeltaFolders)) {
-        if (isRetiredDelta(repo, delta)) continue;
         const look = this.superblocks.look(delta.path);
         const superblock = look.known ? look.value : await digestIfThere(repo, delta);
-        if (superblock === null) continue;
+        if (superblock === null || existsSync(delta.retired)) continue;
         if (!look.known) look.note(superblock);
         found.push({ ...delta, superblock });
       }
@@ -63,23 +63,23 @@ export class KnownDeltas {
   async update(
     repo: Repo,
     before: readonly KnownDelta[],
-    o: { changed: readonly DeltaName[]; leaveOut: readonly DeltaName[]; signal: AbortSignal | undefined },
+    changed: readonly DeltaName[],
+    signal: AbortSignal | undefined,
   ): Promise<readonly KnownDelta[]> {
-    const { changed, leaveOut, signal } = o;
-    if (changed.length + leaveOut.length === 0) return before;
+    if (changed.length === 0) return before;
     await announceIndexes(repo);
     const found = new Map(before.map((delta) => [delta.name, delta]));
     for (const { from, to } of changed) {
       signal?.throwIfAborted();
       const name = deltaName(from, to);
-      const superblock = await digestIfThere(repo, { from, to });
-      const path = join(repo.path, deltaSuperblockPath(from, to));
-      if (superblock === null || isRetiredDelta(repo, { from, to })) found.delete(name);
-      else found.set(name, { from, to, name, path, superblock });
+      const superblock = isRetiredDelta(repo, { from, to }) ? null : await digestIfThere(repo, { from, to });
+      const folder = join(repo.path, deltaFolder(from, to));
+      const [path, retired] = [join(folder, 'superblock'), join(folder, RETIRED)];
+      if (superblock === null) found.delete(name);
+      else found.set(name, { from, to, name, path, retired, superblock });
     }
-    for (const { from, to } of leaveOut) found.delete(deltaName(from, to));
     const deltas = [...found.values()].sort(byName);
-    for (const commit of new Set([...changed, ...leaveOut].map(({ to }) => to))) {
+    for (const commit of new Set(changed.map(({ to }) => to))) {
       const listed = deltas.filter(({ to }) => to === commit);
       await writeIndex(repo, commit, listed);
     }
@@ -128,7 +128,8 @@ function readDeltaFolders(folder: string): DeltaFolder[] {
   return namesIn(folder).flatMap((rest) => {
     const delta = deltaOfFolder(basename(folder), rest);
     if (!delta) return [];
-    return [{ ...delta, name: deltaName(delta.from, delta.to), path: join(folder, rest, 'superblock') }];
+    const path = join(folder, rest, 'superblock');
+    return [{ ...delta, name: deltaName(delta.from, delta.to), path, retired: join(folder, rest, RETIRED) }];
   });
 }
 

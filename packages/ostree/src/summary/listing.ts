@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { type DeltaName, deltaName } from '../delta/names.ts';
+import type { DeltaName } from '../delta/names.ts';
 import { decodeCommit, metadataValue } from '../formats/commit.ts';
 import { type Checksum, compareNames } from '../formats/object-name.ts';
 import { encodeSummaryEntry } from '../formats/summary.ts';
@@ -14,14 +14,8 @@ import type { KnownDelta } from './known-deltas.ts';
 export interface SummaryChanges {
   /** Refs that were set, moved or deleted. */
   refs?: readonly string[];
-  /** Deltas that were made or deleted. */
+  /** Deltas that were made, retired or deleted. */
   deltas?: readonly DeltaName[];
-}
-
-export interface ListingOptions {
-  /** Deltas that are there, but not for long. */
-  leaveOut?: readonly DeltaName[];
-  signal?: AbortSignal | undefined;
 }
 
 /** What there is to list in a summary. */
@@ -37,11 +31,7 @@ export interface Listing {
 }
 
 /** Everything that a repository has, and brings its delta indexes up to date. Throws as updateSummary. */
-export async function listEverything(
-  repo: Repo,
-  known: KnownSummary,
-  { leaveOut = [], signal }: ListingOptions,
-): Promise<Listing> {
+export async function listEverything(repo: Repo, known: KnownSummary, signal?: AbortSignal): Promise<Listing> {
   const collection = ownCollection(repo);
   let refs: Map<string, Checksum> | undefined;
   const others = new Map<string, Map<string, Checksum>>();
@@ -60,8 +50,7 @@ export async function listEverything(
       if (!commits.has(commit)) commits.set(commit, await entryOf(repo, known, commit));
     }
   }
-  const gone = new Set(leaveOut.map(({ from, to }) => deltaName(from, to)));
-  const deltas = (await known.deltas.list(repo, signal)).filter(({ name }) => !gone.has(name));
+  const deltas = await known.deltas.list(repo, signal);
   await known.deltas.updateIndexes(repo, deltas, signal);
   return { refs: refs ?? new Map<string, Checksum>(), others, deltas, commits };
 }
@@ -74,7 +63,7 @@ export async function listChanges(
   repo: Repo,
   known: KnownSummary,
   changes: SummaryChanges,
-  { leaveOut = [], signal }: ListingOptions,
+  signal?: AbortSignal,
 ): Promise<Listing | null> {
   const before = known.listing();
   if (!before || before.others.size > 0 || ownCollection(repo) !== null) return null;
@@ -90,7 +79,7 @@ export async function listChanges(
       if (!commits.has(commit)) commits.set(commit, await entryOf(repo, known, commit));
     }
   }
-  const deltas = await known.deltas.update(repo, before.deltas, { changed: changes.deltas ?? [], leaveOut, signal });
+  const deltas = await known.deltas.update(repo, before.deltas, changes.deltas ?? [], signal);
   const inOrder = sorted ? refs : new Map([...refs].sort(([a], [b]) => compareNames(a, b)));
   return { refs: inOrder, others: before.others, deltas, commits };
 }

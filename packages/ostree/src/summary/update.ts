@@ -1,5 +1,4 @@
 import { encodeDeltaList, STATIC_DELTAS } from '../delta/index-file.ts';
-import type { DeltaName } from '../delta/names.ts';
 import { type Metadata, swap } from '../formats/commit.ts';
 import { type Checksum, compareNames } from '../formats/object-name.ts';
 import { decodeSummaryEntry, joinSummary } from '../formats/summary.ts';
@@ -30,14 +29,10 @@ export interface UpdateSummaryOptions extends PublishSummaryOptions {
   metadataCommit?: boolean;
   /**
    * What has changed since the summary before, for who alone changes the repository: nothing else is looked at, as long
-   * as that summary is in place, and this process made it. Deltas that are gone, and refs, are to be named as well.
+   * as that summary is in place, and this process made it. Refs and deltas that are gone or
+   * retired are to be named as well.
    */
   changed?: SummaryChanges;
-  /**
-   * Deltas that are going to be deleted: neither the summary nor an index names them any more. Who deletes them
-   * afterwards takes none away from a client that has been told of it.
-   */
-  leaveOut?: readonly DeltaName[];
 }
 
 /**
@@ -67,8 +62,8 @@ export async function updateSummary(repo: Repo, options: UpdateSummaryOptions = 
     try {
       const known = knownSummary(repo);
       const listing =
-        (options.changed && (await listChanges(repo, known, options.changed, options))) ??
-        (await listEverything(repo, known, options));
+        (options.changed && (await listChanges(repo, known, options.changed, signal))) ??
+        (await listEverything(repo, known, signal));
       const summary = joinSummary(entries(listing.refs, listing.commits), withOwnKeys(repo, listing, metadata, now));
       const signatures =
         signers.length > 0
