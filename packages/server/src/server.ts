@@ -40,6 +40,7 @@ import { runPublisher } from './publish/publisher.ts';
 import { openRepositories } from './publish/registry.ts';
 import { publishedRepositories } from './publish/repositories.ts';
 import { pushMount } from './push/mount.ts';
+import { treehubMount } from './push/treehub.ts';
 import { readProvenance } from './reading/commits.ts';
 import { channelHead } from './reading/releases.ts';
 import { clearLeftovers, createRetention } from './retention/retention.ts';
@@ -172,6 +173,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   const receiver = await PushReceiver.open(core.store);
   undo.defer(() => receiver.close());
   const pushes = pushMount({ core, receiver, authenticator });
+  const treehub = treehubMount({ core, receiver, authenticator });
   const store = storeMount({ core, authenticator });
   const answer = getRequestListener(api.fetch);
   const listener = await listen({
@@ -180,7 +182,8 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
     log: core.log,
     signal: closing.signal,
     handle: (req, res) => {
-      if (!repositories(req, res) && !pushes(req, res) && !store(req, res)) void answer(req, res);
+      const own = [repositories, pushes, treehub, store].some((mount) => mount(req, res));
+      if (!own) void answer(req, res);
     },
   });
   undo.defer(() => listener.close());

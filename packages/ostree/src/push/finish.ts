@@ -130,9 +130,7 @@ async function lookThrough(
   const parents = commits.flatMap(({ parent }) => (parent === null ? [] : [parent]));
   const known = completeRoots(repo, before === null ? parents : [before, ...parents]);
   const roots = commits.map(({ tree }) => ({ tree, known }));
-  const locate = (checksum: Checksum): string => {
-    return session.pathOf(receivedName('dirtree', checksum)) ?? objectPath(repo, 'dirtree', checksum);
-  };
+  const locate = (checksum: Checksum): string => locateReceived(repo, session, 'dirtree', checksum);
   for await (const batch of walkClosure(repo, roots, { locate, signal })) {
     for (const { type, checksum } of batch) look({ type, checksum });
     if (missing.length >= MAX_MISSING) break;
@@ -140,8 +138,19 @@ async function lookThrough(
   return { needed, missing };
 }
 
-function readReceivedCommit(repo: Repo, session: PushSession, checksum: Checksum): Commit | null {
-  const path = session.pathOf(receivedName('commit', checksum)) ?? objectPath(repo, 'commit', checksum);
+/** Where a metadata object is, or would be: with the push, or in the repository. */
+export function locateReceived(
+  repo: Repo,
+  session: PushSession,
+  type: 'commit' | 'dirtree',
+  checksum: Checksum,
+): string {
+  return session.pathOf(receivedName(type, checksum)) ?? objectPath(repo, type, checksum);
+}
+
+/** A commit that was received or is in the repository; null when it is neither. */
+export function readReceivedCommit(repo: Repo, session: PushSession, checksum: Checksum): Commit | null {
+  const path = locateReceived(repo, session, 'commit', checksum);
   if (!existsSync(path)) return null;
   const data = readFileSync(path);
   assertHash(data, checksum, 'commit');

@@ -226,7 +226,7 @@ class PackReceiving {
         await pool.run({ kind: 'receive-objects', folder: this.#session.path, batch, objects }, cost, [memory]);
         for (const { type, checksum } of objects) {
           const name = receivedName(type, checksum);
-          this.#session.names.set(name, `${batch}/${name}`);
+          this.#session.names.set(name, objects.length === 1 ? name : `${batch}/${name}`);
         }
         this.#receipt.objects += objects.length;
         this.#receipt.bytes += bytes;

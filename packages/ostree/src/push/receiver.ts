@@ -1,11 +1,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { OstreeError } from '../errors.ts';
+import type { Commit } from '../formats/commit.ts';
 import { type Checksum, isChecksum } from '../formats/object-name.ts';
 import { isComplete } from '../pull/known-trees.ts';
 import { hasObject } from '../repo/objects.ts';
 import { isRefName, readRef } from '../repo/refs.ts';
 import type { Repo } from '../repo/repo.ts';
-import { type FinishRequest, type FinishResult, finishPush, type RecordMove } from './finish.ts';
+import { receivedName } from '../work/receive-object.ts';
+import { brokenObjects } from './broken.ts';
+import { type FinishRequest, type FinishResult, finishPush, type RecordMove, readReceivedCommit } from './finish.ts';
 import type { ObjectId, ObjectState } from './object-list.ts';
 import { type PackReceipt, receivePack } from './receive-pack.ts';
 import { createSession, loadSessions, type PushIdentity, type PushSession, sessionId } from './session.ts';
@@ -183,7 +186,7 @@ export class PushReceiver {
 
   #stateOf(session: PushSession, object: ObjectId): ObjectState {
     const { type, checksum } = object;
-    if (type === 'commitmeta') return 'missing';
+    if (type === 'commitmeta' || session.broken.has(receivedName(type, checksum))) return 'missing';
     // A commit that is there is whole, unless it is marked as partial.
     const isStored = type === 'commit' ? isComplete(this.repo, checksum) : hasObject(this.repo, type, checksum);
     if (isStored) return 'stored';
@@ -234,9 +237,34 @@ export class PushReceiver {
       if (result.state === 'moved' && session.identity.commit !== null) {
         this.#sessions.delete(id);
         await session.remove();
-      } else if (result.state === 'moved') await session.scan();
+      } else if (result.state === 'moved') {
+        session.broken = new Set();
+        await session.scan();
+      } else if (result.state === 'incomplete' && session.identity.commit === null) {
+        session.broken = await brokenObjects(this.repo, session, request.commit);
+      }
       return result;
     });
+  }
+
+  /** A commit that a push has sent, or that is in the repository; null when it is neither. */
+  async commit(id: string, owner: string, checksum: Checksum): Promise<Commit | null> {
+    return this.#with(id, owner, async (session) => readReceivedCommit(this.repo, session, checksum));
+  }
+
+  /** Whether an object is there, in whatever state what it needs is in; whoever sends it again need not. */
+  async has(id: string, owner: string, object: ObjectId): Promise<boolean> {
+    return this.#with(id, owner, async (session) => {
+      const { type, checksum } = object;
+      return type !== 'commitmeta' && (session.has(object) || hasObject(this.repo, type, checksum));
+    });
+  }
+
+  /** Says that an object was sent again whose parts have been sent before it: it is whole, as far as its sender knows. */
+  mend(id: string, owner: string, { type, checksum }: ObjectId): void {
+    const session = this.#sessions.get(id);
+    if (session?.identity.owner !== owner || session.broken.size === 0) return;
+    session.broken.delete(receivedName(type, checksum));
   }
 
   async #inTurn<T>(ref: string, work: () => Promise<T>): Promise<T> {

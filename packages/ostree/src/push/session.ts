@@ -52,6 +52,8 @@ export class PushSession {
   readonly names = new Map<string, string>();
   /** Objects of which a part is there, by file name. */
   readonly parts = new Set<string>();
+  /** Objects that are there, while something below them is not, by file name: known when a push could not be ended. */
+  broken = new Set<string>();
   /** Bytes of the files in the folder, and of what is just arriving. */
   bytes = 0;
   /** Requests that work with it. */

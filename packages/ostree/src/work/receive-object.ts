@@ -45,7 +45,7 @@ export function receivedName(type: PackedType, checksum: Checksum): string {
 /**
  * Checks objects against their names and writes them into a folder of the push, under their names. The folder gets its
  * own name when all is written: the process may be killed at any moment, and what it leaves counts as received. When
- * one object is refused, those before it are kept.
+ * one object is refused, those before it are kept. One alone gets no folder.
  *
  * @throws OstreeError `corrupt`
  */
@@ -54,17 +54,22 @@ export async function receiveObjects(
   objects: readonly ReceivedObject[],
 ): Promise<null> {
   const folder = join(parent, `.${batch}`);
+  const [first] = objects;
+  if (first && objects.length === 1) {
+    await receiveObject(folder, first);
+    renameSync(folder, join(parent, receivedName(first.type, first.checksum)));
+    return null;
+  }
   mkdirSync(folder);
   try {
-    for (const object of objects) await receiveObject(`${folder}/`, object);
+    for (const object of objects) await receiveObject(`${folder}/${receivedName(object.type, object.checksum)}`, object);
   } finally {
     renameSync(folder, join(parent, batch));
   }
   return null;
 }
 
-async function receiveObject(folder: string, { type, checksum, data }: ReceivedObject): Promise<void> {
-  const path = folder + receivedName(type, checksum);
+async function receiveObject(path: string, { type, checksum, data }: ReceivedObject): Promise<void> {
   const isLarge = type === 'file' && data.length >= 16 && sizeField(data) > INFLATE_IN_MEMORY_BYTES;
   if (!isLarge) assertIs(type, checksum, data);
   try {
