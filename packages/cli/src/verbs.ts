@@ -84,6 +84,12 @@ export const verbs: Verb[] = [
     load: () => import('./verbs/du.ts'),
   },
   {
+    name: 'label',
+    usage: '[REV] [LABEL]',
+    summary: 'who may have a commit and what is made from it',
+    load: () => import('./verbs/label.ts'),
+  },
+  {
     name: 'show',
     usage: 'REV',
     summary: 'what a commit is and from what it was made',

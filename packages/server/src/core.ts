@@ -4,6 +4,7 @@ import type { AuditLog } from './access/audit.ts';
 import type { DataFolder } from './data-folder.ts';
 import type { Database } from './database/open.ts';
 import type { EventLog } from './events/log.ts';
+import type { OriginReader } from './labels/origins.ts';
 import type { RepositoryRegistry } from './publish/registry.ts';
 import type { Settings } from './settings.ts';
 import type { Wakeup } from './wakeup.ts';
@@ -20,6 +21,8 @@ export interface Core {
   folder: DataFolder;
   /** The published repositories. */
   repositories: RepositoryRegistry;
+  /** What commits were made from. */
+  origins: OriginReader;
   /** Names this life of the server process: leases of an older life are recognised by it. */
   session: string;
   /** Aborts when the server closes. */

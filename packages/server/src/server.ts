@@ -16,6 +16,7 @@ import { createApi } from './api/app.ts';
 import { commitRoutes } from './api/commits.ts';
 import { eventRoutes } from './api/events.ts';
 import { executionRoutes } from './api/executions.ts';
+import { labelRoutes } from './api/labels.ts';
 import { projectRoutes } from './api/projects.ts';
 import { releaseRoutes } from './api/releases.ts';
 import { repositoryRoutes } from './api/repositories.ts';
@@ -34,6 +35,7 @@ import { runComposer } from './executions/compose.ts';
 import { createLeases } from './executions/leases.ts';
 import { createLogFiles } from './executions/log-files.ts';
 import { createGateway, type Gateway } from './gateway/index.ts';
+import { createOriginReader } from './labels/origins.ts';
 import { createCertificateNames } from './listen/certificate-name.ts';
 import { listen } from './listen/listener.ts';
 import { runPublisher } from './publish/publisher.ts';
@@ -85,6 +87,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   setMaxListeners(0, closing.signal);
   const events = createEventLog(db);
   const audit = createAuditLog(db);
+  const store = await createRepo(folder.store, { mode: 'archive' });
   const core: Core = {
     settings,
     db,
@@ -93,7 +96,8 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
     audit,
     repositories: await openRepositories({ db, events, audit, folder, publicNames: settings.publicRepositories }),
     log: pino({ level: settings.logLevel, base: null }, pino.destination(2)),
-    store: await createRepo(folder.store, { mode: 'archive' }),
+    store,
+    origins: createOriginReader({ db, store }),
     session: randomBytes(8).toString('hex'),
     signal: closing.signal,
     work: createWakeup(),
@@ -150,6 +154,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
       executionRoutes(core, logs),
       commitRoutes(core),
       releaseRoutes(core),
+      labelRoutes(core),
       retentionRoutes(core, retention),
       repositoryRoutes(core),
       eventRoutes(core),

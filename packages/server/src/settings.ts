@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
+import { isLabel, labelForm } from '@treeline/pipeline';
 import { z } from 'zod';
 import { Network } from './access/address.ts';
 import { ServerError } from './errors.ts';
@@ -70,6 +71,8 @@ const Schema = z.strictObject({
    * label, pin or device.
    */
   storeGraceDays: z.number().min(0).max(36_500),
+  /** Label of commits of which nothing says anything, neither of them nor of what they were made from. */
+  defaultLabel: z.string().refine(isLabel, `expected ${labelForm}`),
   /** Largest request body, in bytes; log chunks of runners included. */
   bodyLimit: z.number().int().min(1024),
   /** pino level of the server's own log. */
@@ -105,6 +108,7 @@ function defaults(dataDir: string): Omit<Settings, 'dataDir'> {
     unsandboxed: false,
     hostImage: hostFingerprint(),
     publicRepositories: ['public'],
+    defaultLabel: 'public',
     trustedProxies: [],
     retentionSeconds: 60,
     storeGraceDays: 7,

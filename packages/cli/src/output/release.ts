@@ -26,7 +26,27 @@ export function formatRelease({ release, publication }: ReleaseDetail, now: numb
   if (release.message && release.state !== 'publishing') pairs.push(['message', oneLine(release.message)]);
   const keys = publication.signatures.filter(({ commit }) => commit === release.commit).map(({ key }) => oneLine(key));
   pairs.push(['signed by', keys.join(', ') || 'nobody']);
-  return [fields(pairs), ...deltas(publication, release.commit), ...together(publication, release.number)].join('\n\n');
+  const { commit, id, number } = release;
+  const parts = [...labels(publication, commit), ...declared(publication, id), ...deltas(publication, commit)];
+  return [fields(pairs), ...parts, ...together(publication, number)].join('\n\n');
+}
+
+function labels(publication: Publication, commit: string): string[] {
+  const rows = publication.labels
+    .filter((label) => label.commit === commit && label.label !== 'public')
+    .map(({ label, path }): Cell[] => [{ text: label, style: 'yellow' }, path.join(' <- ')]);
+  return rows.length === 0 ? [] : [formatTable([{ header: 'label' }, { header: 'from', shrink: true }], rows)];
+}
+
+function declared(publication: Publication, id: string): string[] {
+  return publication.declared
+    .filter(({ release }) => release === id)
+    .map(({ project, artifact, because, revision, file, line, passed }) => {
+      const what = `${project}/${artifact} is declared releasable: ${because}`;
+      const where = `  ${file}:${line} of ${project} at ${shortId(revision)}`;
+      const ways = passed.map(({ label, path }) => `  lets pass ${path.join(' <- ')} (${label})`);
+      return [paint('yellow', oneLine(what)), ...[where, ...ways].map((line) => oneLine(line))].join('\n');
+    });
 }
 
 function deltas(publication: Publication, to: string): string[] {

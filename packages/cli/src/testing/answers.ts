@@ -129,6 +129,20 @@ export function publication(releases: Release[], changes: Partial<Publication> =
     progress: null,
     signatures: [{ commit: newCommit, key: 'ed25519:release' }],
     deltas: [{ from: oldCommit, to: newCommit, state: 'made', bytes: 4096, message: null }],
+    labels: [{ commit: newCommit, label: 'internal', path: ['system/system', 'source of app at 1234567890'] }],
+    declared: [
+      {
+        release: releases[0]!.id,
+        channel: releases[0]!.channel,
+        project: 'system',
+        artifact: 'system',
+        because: 'the licence allows it',
+        revision: source.revision,
+        file: 'treeline.yaml',
+        line: 12,
+        passed: [{ label: 'restricted:nda', path: ['system/system', 'vendor/drivers'] }],
+      },
+    ],
     createdAt: time,
     finishedAt: time,
     ...changes,
@@ -164,6 +178,18 @@ export const commit: CommitInfo = {
   },
   source: null,
   channels: ['public:robot/edge'],
+  labels: [
+    {
+      label: 'restricted:nda',
+      on: 'artifact',
+      path: ['system/system', 'vendor/drivers'],
+      commit: checksum('9'),
+      project: 'vendor',
+      by: null,
+      reason: 'treeline.yaml',
+      at: time,
+    },
+  ],
 };
 
 export const diff: Diff = {

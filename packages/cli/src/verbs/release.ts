@@ -36,7 +36,8 @@ export function declare(command: Command, session: Session): void {
     )
     .action(async (text: string, _: object, self: Command) => {
       const options = optionsOf(self);
-      const detail = await clientOf(session, options).get<ReleaseDetail>(`releases/${releaseNumber(text)}`);
+      const number = releaseNumber(text);
+      const detail = await clientOf(session, options).get<ReleaseDetail>(`releases/${number}`);
       if (options.json) return printDocument(detail);
       printText(formatRelease(detail, Date.now()));
     });
@@ -57,8 +58,9 @@ export function declare(command: Command, session: Session): void {
     .description('Give up a release that is being published, with all that would become visible together with it.')
     .action(async (text: string, _: object, self: Command) => {
       const options = optionsOf(self);
+      const number = releaseNumber(text);
       const client = clientOf(session, options);
-      const detail = await client.send<ReleaseDetail>('POST', `releases/${releaseNumber(text)}/cancel`);
+      const detail = await client.send<ReleaseDetail>('POST', `releases/${number}/cancel`);
       if (options.json) return printDocument(detail);
       printText(`Release ${detail.release.number} is given up: its channel stays as it was.`);
     });

@@ -57,7 +57,8 @@ export function declare(command: Command, session: Session): void {
     .action(async (name: string, words: string[], _: object, self: Command) => {
       const options = optionsOf(self);
       const path = `repositories/${encodeURIComponent(name)}`;
-      const changed = await clientOf(session, options).send<Repository>('PATCH', path, readSettings(words));
+      const settings = readSettings(words);
+      const changed = await clientOf(session, options).send<Repository>('PATCH', path, settings);
       if (options.json) return printDocument(changed);
       printText(formatRepository(changed));
     });

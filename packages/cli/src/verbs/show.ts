@@ -4,6 +4,7 @@ import { paint } from '../output/colour.ts';
 import { printDocument, printText } from '../output/document.ts';
 import { formatAge } from '../output/duration.ts';
 import { fields } from '../output/fields.ts';
+import { labelTable } from '../output/label.ts';
 import { sourceTable } from '../output/provenance.ts';
 import { formatTable } from '../output/table.ts';
 import { oneLine } from '../output/text.ts';
@@ -50,5 +51,6 @@ function formatCommit(commit: CommitInfo): string {
     pairs.push(['git', `${paint('bold', oneLine(source.project))} ${source.revision}`]);
     pairs.push(['branch', `${oneLine(source.branch)} of ${oneLine(source.url)}`]);
   }
+  if (commit.labels.length > 0) parts.unshift(labelTable(commit.labels));
   return [fields(pairs), ...parts].join('\n\n');
 }

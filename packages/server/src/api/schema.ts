@@ -3,6 +3,7 @@
  * durations milliseconds, checksums 64 hex digits. Unknown keys in a request are refused.
  */
 export * from './schema/commits.ts';
+export * from './schema/labels.ts';
 export * from './schema/projects.ts';
 export * from './schema/releases.ts';
 export * from './schema/repositories.ts';

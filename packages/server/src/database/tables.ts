@@ -2,6 +2,7 @@ import type { AccessTables } from '../access/tables.ts';
 import type { DeviceTables } from '../devices/tables.ts';
 import type { EventTables } from '../events/tables.ts';
 import type { ExecutionTables } from '../executions/tables.ts';
+import type { LabelTables } from '../labels/tables.ts';
 import type { PublishTables } from '../publish/tables.ts';
 import type { RetentionTables } from '../retention/tables.ts';
 import type { RunTables } from '../runs/tables.ts';
@@ -13,6 +14,7 @@ export interface Tables
     DeviceTables,
     EventTables,
     ExecutionTables,
+    LabelTables,
     PublishTables,
     RetentionTables,
     RunTables,

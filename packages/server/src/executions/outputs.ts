@@ -75,6 +75,7 @@ function provenanceVariant(spec: ExecutionSpec, artifact: string): Variant {
     key: spec.key,
     run: spec.run,
     inputs: spec.inputs.map(({ name, commit }) => ({ name, commit })),
+    ...(spec.source === undefined ? {} : { source: spec.source }),
     sources: [...spec.sources],
   };
   return { type: 's', value: JSON.stringify(provenance) };

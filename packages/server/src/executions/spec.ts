@@ -23,6 +23,8 @@ export interface ExecutionSpec {
   outputs: readonly string[];
   /** Artifact commits that go in: under the input's name, `image`, or the artifact's id for layers. */
   inputs: readonly { name: string; commit: string }[];
+  /** Source commit of its own repository, if it sees any of that. Not in specs that an earlier version queued. */
+  source?: string | null;
   /** Every git revision that goes in, transitively. */
   sources: readonly Source[];
 }

@@ -3,7 +3,9 @@ import { readCommit } from '@treeline/ostree';
 import type { Actor } from '../access/audit.ts';
 import type { Core } from '../core.ts';
 import { ServerError } from '../errors.ts';
+import { admit } from '../labels/admission.ts';
 import { type DecidedPublication, decidePublication } from './decide.ts';
+import { RepositorySettings } from './repository-settings.ts';
 
 /** A caller waits this long for the publisher; a large closure goes on after it. */
 const PATIENCE_MS = 20_000;
@@ -26,6 +28,10 @@ export async function publishByHand(core: Core, wish: HandWish): Promise<Decided
   const items = await Promise.all(
     wish.items.map(async (item) => ({ ...item, tree: (await readCommit(core.store, item.commit)).tree })),
   );
+  const { repository } = wish;
+  const { admits } = core.repositories.find(repository)?.settings ?? RepositorySettings.parse({});
+  // The publisher asks again; whoever waits here hears it without a release that failed.
+  for (const { commit } of items) await admit(core, { repository, admits, commit, run: null });
   const decided = await core.db
     .transaction()
     .execute((trx) => decidePublication(trx, core, { ...wish, items, run: null }));

@@ -1,14 +1,8 @@
 import { z } from '@hono/zod-openapi';
+import { isLabel, labelForm } from '@treeline/pipeline';
 
 const Days = z.number().min(0).max(36_500);
 const Count = z.number().int().min(0).max(10_000);
-
-/** A label of a commit: who may have it. `restricted:` says why, in words that an error can show. */
-export const Label = z
-  .string()
-  .max(200)
-  .regex(/^(public|internal|restricted:[^\s,:][^,\n]*)$/, 'expected public, internal, or restricted:<why>');
-export type Label = z.infer<typeof Label>;
 
 const KeyFile = z
   .string()
@@ -49,7 +43,11 @@ export const SigningKey = z.discriminatedUnion('type', [
 export type SigningKey = z.infer<typeof SigningKey>;
 
 const Access = z.enum(['public', 'private']);
-const Admits = z.array(z.union([Label, z.literal('restricted')])).max(100);
+/** A label, or `restricted` for all that begin with it. */
+const Admitted = z
+  .string()
+  .refine((text) => text === 'restricted' || isLabel(text), `expected ${labelForm}, or restricted for any reason`);
+const Admits = z.array(Admitted).max(100);
 const Signing = z.array(SigningKey).max(10);
 const SummaryGrace = z.number().min(0).max(60);
 

@@ -9,6 +9,8 @@ import {
   updateSummary,
   withTransaction,
 } from '@treeline/ostree';
+import { type Admission, admit } from '../labels/admission.ts';
+import { noteAdmissions } from './admissions.ts';
 import { makeDeltas } from './deltas.ts';
 import type { Work } from './publication.ts';
 import { keyName } from './signers.ts';
@@ -22,7 +24,10 @@ export interface SignatureNote {
 
 /** What each step of a publication does. Each finds out by itself what is done already. */
 export const doing: Record<PublicationStep, (work: Work) => Promise<void>> = {
-  async labels() {},
+  /** Whether the repository admits them: what nobody may have must not get into the folder. */
+  async labels(work) {
+    await admitAll(work);
+  },
 
   /** The commits' closures: nothing else of the store gets into the folder. */
   async closure({ core, repo, releases, signal }) {
@@ -44,7 +49,10 @@ export const doing: Record<PublicationStep, (work: Work) => Promise<void>> = {
 
   deltas: makeDeltas,
 
-  async refs({ repo, releases, signal }) {
+  async refs(work) {
+    const { repo, releases, signal } = work;
+    // Deltas take their time, and somebody may have put a label on something meanwhile.
+    await admitAll(work);
     await withTransaction(
       repo,
       async (tx) => {
@@ -67,6 +75,17 @@ export const doing: Record<PublicationStep, (work: Work) => Promise<void>> = {
     await visible;
   },
 };
+
+/** Asks for each commit, and writes down once what was declared releasable and let pass. */
+async function admitAll({ core, publication, releases, repository }: Work): Promise<void> {
+  const { name, settings } = repository;
+  const admissions: Admission[] = [];
+  for (const commit of new Set(releases.map((release) => release.commit))) {
+    const run = publication.run_id;
+    admissions.push(await admit(core, { repository: name, admits: settings.admits, commit, run }));
+  }
+  await noteAdmissions(core, { publication, releases, admissions });
+}
 
 /** Signatures that a commit came with when it was pushed into the store, perhaps after it was first published. */
 export async function takeOverSignatures(store: Repo, repo: Repo, commit: string): Promise<void> {

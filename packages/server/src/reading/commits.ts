@@ -14,6 +14,7 @@ import type { Queryable } from '../database/open.ts';
 import { ServerError } from '../errors.ts';
 import { PROVENANCE } from '../executions/outputs.ts';
 import { outputsOf } from '../executions/spec.ts';
+import { labelsOf } from './labels.ts';
 import { channelHeads } from './releases.ts';
 import { time } from './time.ts';
 
@@ -115,6 +116,7 @@ export async function readCommitInfo(core: Core, text: string): Promise<CommitIn
     kind: provenance ? 'artifact' : source ? 'source' : 'other',
     provenance,
     source,
+    labels: await labelsOf(core, checksum),
     channels: heads.filter((head) => head.commit === checksum).map((head) => `${head.repository}:${head.channel}`),
   };
 }

@@ -2,6 +2,7 @@ import type { ExpressionBuilder } from 'kysely';
 import type { Publication, Release } from '../api/schema.ts';
 import type { Queryable } from '../database/open.ts';
 import type { Tables } from '../database/tables.ts';
+import type { LabelNote } from '../publish/admissions.ts';
 import type { PublicationRow, ReleaseRow } from '../publish/tables.ts';
 import { time } from './time.ts';
 
@@ -62,6 +63,7 @@ export async function publicationView(
   { publication, releases }: { publication: PublicationRow; releases: readonly ReleaseRow[] },
 ): Promise<Publication> {
   const { number, repository, state, step, message, reason, signatures, deltas } = publication;
+  const noted = publication.labels ? (JSON.parse(publication.labels) as LabelNote) : null;
   return {
     ...{ number, repository, state, step, message, reason },
     progress: progressOf(publication),
@@ -70,6 +72,8 @@ export async function publicationView(
     releases: await releaseViews(db, releases),
     signatures: signatures ? (JSON.parse(signatures) as Publication['signatures']) : [],
     deltas: deltas ? (JSON.parse(deltas) as Publication['deltas']) : [],
+    labels: noted?.labels ?? [],
+    declared: noted?.declared ?? [],
     createdAt: time(publication.created_at),
     finishedAt: time(publication.finished_at),
   };

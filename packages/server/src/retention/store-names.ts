@@ -43,6 +43,9 @@ export async function namedInStore(
   for (const row of await db.selectFrom('results').select('outputs').execute()) {
     for (const { commit } of Object.values(outputsOf(row))) name(commit, 'result');
   }
+  for (const { commit } of await db.selectFrom('result_inputs').select('commit').distinct().execute()) {
+    name(commit, 'origin');
+  }
   for (const { commit } of await db.selectFrom('revisions').select('commit').distinct().execute()) {
     name(commit, 'source');
   }

@@ -8,8 +8,9 @@ import {
 } from '@treeline/pipeline';
 import type { Queryable } from '../database/open.ts';
 import { wantExecution } from '../executions/queue.ts';
+import { declaredLabels, type MadeOutput, noteDeclared, noteInputs } from '../labels/declared.ts';
 import { decidePublication } from '../publish/decide.ts';
-import { executionSpec } from './execution-spec.ts';
+import { executionSpec, jobInputs } from './execution-spec.ts';
 import { graphOf, loadManifest } from './manifest.ts';
 import { type PlannedRun, type PlanningTools, planRun } from './plan-run.ts';
 import { supersedeOlder } from './supersede.ts';
@@ -42,6 +43,7 @@ export async function advanceRun(tools: PlanningTools, run: RunRow): Promise<voi
     for (const [id, step] of planned.plan.steps) {
       if (await applyStep(tools, trx, { planned, id, step })) changed = true;
     }
+    await noteDeclared(trx, core, declaredLabels(planned.graph, manifest, madeOutputs(tools, planned)));
     await startPublishing(tools, trx, planned);
     if (planned.plan.done) await finishRun(tools, trx, { run, state: planned.plan.outcome ?? 'failed' });
     return changed;
@@ -102,6 +104,7 @@ async function applyStep(
         return false;
       }
       const execution = await wantExecution(trx, executionSpec(planned, tools.results, { id, ...step }));
+      await noteInputsOf(tools, trx, { planned, id, key: step.key });
       const why = await whyNotReused(trx, row, step);
       await set({
         state: execution.state === 'leased' ? 'running' : 'queued',
@@ -120,6 +123,7 @@ async function applyStep(
       return true;
     }
     case 'reused': {
+      await noteInputsOf(tools, trx, { planned, id, key: step.key });
       const document = step.document ? JSON.stringify(step.document) : null;
       const now = Date.now();
       const state = { state: 'passed', reused: 1, key: step.key, document, blocked_on: null } as const;
@@ -134,6 +138,26 @@ async function applyStep(
     default:
       return false;
   }
+}
+
+/** What goes in now may be other commits of the same trees than what the result says, or what another run waits for. */
+async function noteInputsOf(
+  tools: PlanningTools,
+  trx: Queryable,
+  { planned, id, key }: { planned: PlannedRun; id: JobId; key: string },
+): Promise<void> {
+  const { inputs, source } = jobInputs(planned, tools.results, id);
+  await noteInputs(trx, key, [...inputs, ...(source ? [{ name: 'source', commit: source.commit }] : [])]);
+}
+
+/** Outputs of the run's jobs that have passed. */
+function madeOutputs({ results }: PlanningTools, { graph, plan }: PlannedRun): MadeOutput[] {
+  return [...plan.steps].flatMap(([id, step]) => {
+    if ((step.state !== 'passed' && step.state !== 'reused') || !step.key) return [];
+    const { project } = graph.jobs.get(id)!.job;
+    const outputs = Object.entries(results.get(step.key)?.outputs ?? {});
+    return outputs.map(([artifact, output]) => ({ project, artifact, ...output }));
+  });
 }
 
 /** How the key differs from that of the job's last run; empty when it never had one. */

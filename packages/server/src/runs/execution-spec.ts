@@ -1,26 +1,39 @@
 import { type ArtifactReference, artifactId, type CommandJob, type JobId, type KeyDocument } from '@treeline/pipeline';
 import type { Source } from '../api/schema.ts';
+import { ServerError } from '../errors.ts';
 import type { ExecutionSpec } from '../executions/spec.ts';
 import { sourceOf } from './manifest.ts';
 import type { PlannedRun } from './plan-run.ts';
 import type { Results } from './results.ts';
 
-/** What is executed for a job that is ready under a key. */
-export function executionSpec(
-  planned: PlannedRun,
-  results: Results,
-  ready: { id: JobId; key: string; document: KeyDocument },
-): ExecutionSpec {
-  const { job } = planned.graph.jobs.get(ready.id)!;
-  const inputs: { name: string; commit: string }[] = [];
-  const sources: Source[] = [];
+/** Commits that go into a job in a run. */
+export interface JobInputs {
+  /** Artifacts: under the input's name, `image`, or the artifact's id for layers. */
+  inputs: { name: string; commit: string }[];
+  /** Its own repository's revision, if it sees any of it. */
+  source: Source | null;
+  /** Every git revision that goes in, transitively. */
+  sources: Source[];
+}
+
+/**
+ * What goes into a job of which everything that it needs has been made.
+ *
+ * @throws ServerError `internal` when something of that is not known: a result must say all that it was made from
+ */
+export function jobInputs(planned: PlannedRun, results: Results, id: JobId): JobInputs {
+  const { job } = planned.graph.jobs.get(id)!;
+  const inputs: JobInputs['inputs'] = [];
   const own = planned.manifest.find((revision) => revision.project === job.project);
-  if (own && job.paths?.length !== 0) sources.push(sourceOf(own));
+  const source = own && job.paths?.length !== 0 ? sourceOf(own) : null;
+  const sources: Source[] = source ? [source] : [];
   const use = (name: string, artifact: ArtifactReference): void => {
     const maker = planned.plan.steps.get(planned.graph.artifacts.get(artifactId(artifact))!);
     const result = maker && 'key' in maker && maker.key ? results.get(maker.key) : undefined;
     const output = result?.outputs[artifact.artifact];
-    if (!result || !output) return;
+    if (!result || !output) {
+      throw new ServerError('internal', `${id} takes ${artifactId(artifact)}, of which no result is known`);
+    }
     inputs.push({ name, commit: output.commit });
     sources.push(...result.sources);
   };
@@ -30,6 +43,17 @@ export function executionSpec(
     if (job.image.kind === 'artifact') use('image', job.image);
     for (const input of job.inputs) use(input.name, input.artifact);
   }
+  return { inputs, source, sources: distinct(sources) };
+}
+
+/** What is executed for a job that is ready under a key. */
+export function executionSpec(
+  planned: PlannedRun,
+  results: Results,
+  ready: { id: JobId; key: string; document: KeyDocument },
+): ExecutionSpec {
+  const { job } = planned.graph.jobs.get(ready.id)!;
+  const { inputs, source, sources } = jobInputs(planned, results, ready.id);
   return {
     project: job.project,
     job: job.name,
@@ -38,7 +62,8 @@ export function executionSpec(
     work: workOf(planned, ready),
     outputs: job.outputs.map((output) => output.name),
     inputs,
-    sources: distinct(sources),
+    source: source?.commit ?? null,
+    sources,
   };
 }
 

@@ -62,7 +62,8 @@ export function graphOf(manifest: readonly RevisionRow[]): Graph {
   return buildGraph(parsed);
 }
 
-function pipelineOf(revision: RevisionRow): Pipeline {
+/** The checked treeline.yaml of a revision. @throws PipelineError */
+export function pipelineOf(revision: RevisionRow): Pipeline {
   const id = `${revision.project}@${revision.revision}`;
   const known = pipelines.get(id);
   if (known) return known;

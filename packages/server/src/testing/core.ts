@@ -6,6 +6,7 @@ import type { Core } from '../core.ts';
 import { lockDataFolder } from '../data-folder.ts';
 import { openDatabase } from '../database/open.ts';
 import { createEventLog } from '../events/log.ts';
+import { createOriginReader } from '../labels/origins.ts';
 import { openRepositories } from '../publish/registry.ts';
 import { loadSettings, type SettingsFragment } from '../settings.ts';
 import { createWakeup } from '../wakeup.ts';
@@ -28,6 +29,7 @@ export async function createTestCore(
   });
   const events = createEventLog(db);
   const audit = createAuditLog(db);
+  const store = await createRepo(folder.store, { mode: 'archive' });
   return {
     settings,
     db,
@@ -36,7 +38,8 @@ export async function createTestCore(
     audit,
     repositories: await openRepositories({ db, events, audit, folder, publicNames: settings.publicRepositories }),
     log: pino({ level: 'silent' }),
-    store: await createRepo(folder.store, { mode: 'archive' }),
+    store,
+    origins: createOriginReader({ db, store }),
     session: 'test-session',
     signal: closing.signal,
     abort: () => closing.abort(),

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi';
+import { FoundLabel } from './labels.ts';
 import { Checksum, Source, Time, Tree } from './values.ts';
 
 export const Artifact = z
@@ -26,6 +27,8 @@ export const Provenance = z
     key: Checksum,
     run: z.string(),
     inputs: z.array(z.object({ name: z.string(), commit: Checksum })),
+    /** Source commit of its own repository, if the job saw any of that. Not in commits of before it was noted. */
+    source: Checksum.nullable().optional(),
     /** Every git revision that went into it, transitively. */
     sources: z.array(Source),
   })
@@ -47,6 +50,8 @@ export const CommitInfo = z
     source: Source.extend({ branch: z.string() }).nullable(),
     /** Channels that have it now: `repository:channel`. */
     channels: z.array(z.string()),
+    /** Its own labels, and those of all that it was made from. */
+    labels: z.array(FoundLabel),
   })
   .openapi('CommitInfo');
 export type CommitInfo = z.infer<typeof CommitInfo>;

@@ -87,6 +87,24 @@ export const Publication = z
         message: z.string().nullable(),
       }),
     ),
+    /** Labels of its commits, by which way each came in. */
+    labels: z.array(z.object({ commit: Checksum, label: z.string(), path: z.array(z.string()) })),
+    /** Declarations (`releases:` of a treeline.yaml) that let something in which the repository does not admit. */
+    declared: z.array(
+      z.object({
+        release: z.string(),
+        channel: z.string(),
+        /** The artifact that was declared releasable: `project` and `artifact`. */
+        project: z.string(),
+        artifact: z.string(),
+        because: z.string(),
+        /** git revision, and where in it. */
+        revision: z.string(),
+        file: z.string(),
+        line: z.number(),
+        passed: z.array(z.object({ label: z.string(), path: z.array(z.string()) })),
+      }),
+    ),
     createdAt: Time,
     finishedAt: Time.nullable(),
   })

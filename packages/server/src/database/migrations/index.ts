@@ -2,6 +2,7 @@ import type { Migration } from 'kysely';
 import { access } from '../../access/migration.ts';
 import { devices } from '../../devices/migration.ts';
 import { pointers } from '../../devices/pointers-migration.ts';
+import { labels } from '../../labels/migration.ts';
 import { repositories } from '../../publish/migration.ts';
 import { retention } from '../../retention/migration.ts';
 import { core } from './core.ts';
@@ -12,6 +13,7 @@ export const migrations: Record<string, Migration> = {
   '0002-devices': devices,
   '0003-access': access,
   '0004-repositories': repositories,
+  '0006-labels': labels,
   '0007-retention': retention,
   '0008-pointers': pointers,
 };
