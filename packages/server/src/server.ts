@@ -87,7 +87,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
   setMaxListeners(0, closing.signal);
   const events = createEventLog(db);
   const audit = createAuditLog(db);
-  const store = await createRepo(folder.store, { mode: 'archive' });
+  const privateStore = await createRepo(folder.store, { mode: 'archive' });
   const core: Core = {
     settings,
     db,
@@ -96,8 +96,8 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
     audit,
     repositories: await openRepositories({ db, events, audit, folder, publicNames: settings.publicRepositories }),
     log: pino({ level: settings.logLevel, base: null }, pino.destination(2)),
-    store,
-    origins: createOriginReader({ db, store }),
+    store: privateStore,
+    origins: createOriginReader({ db, store: privateStore }),
     session: randomBytes(8).toString('hex'),
     signal: closing.signal,
     work: createWakeup(),
