@@ -17,12 +17,12 @@ const BATCH_BYTES = 4 * 1024 * 1024;
 const FILE_COST = 16 * 1024;
 
 /** What compressing takes: liblzma for its dictionary, and payload and result. */
-const COMPRESSOR_BYTES = 95 * 1000 * 1000;
+const COMPRESSOR_BYTES = 30 * 1000 * 1000;
 const COMPRESS_FACTOR = 2;
 /** What comparing takes for each byte of a file, its source included. */
 const COMPARE_FACTOR = 8;
-/** A part of the default size for each of four cores: as much as libostree takes for one file of some size. */
-const MEMORY_BYTES_PER_CORE = 150 * 1000 * 1000;
+/** A part of the default size for each of four cores, or two files of some megabytes with their sources. */
+const MEMORY_BYTES_PER_CORE = 100 * 1000 * 1000;
 const DEFAULT_CORES = 4;
 
 /** Has workers do what takes long about a delta, with no more at a time than memory allows. */

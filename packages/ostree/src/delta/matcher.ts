@@ -202,7 +202,7 @@ function makeStep(
 const MAX_PLACES = 1 << 23;
 const MAX_BUCKETS = 1 << 20;
 /** Of content up to this size every place is indexed. */
-const EVERY_PLACE_BYTES = 1 << 20;
+const EVERY_PLACE_BYTES = 1 << 16;
 
 /** A buffer of a thread's own that is used again for each file, but not kept when it had to be large for one. */
 class Scratch {

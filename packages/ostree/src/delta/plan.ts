@@ -155,10 +155,10 @@ async function findSimilar(
 }
 
 /**
- * A quarter of libostree's: compressing takes eleven times this on each core, and the percent or two that it costs is
- * had elsewhere. Below 8 MiB liblzma's hash table is half as large as above.
+ * Half of libostree's: each core holds one while it compresses, and a client while it unpacks. Smaller parts compress less
+ * well, each by some two kilobytes.
  */
-const DEFAULT_PART_BYTES = 8 * MEGABYTE;
+const DEFAULT_PART_BYTES = 16 * MEGABYTE;
 
 function emptyStats(): DeltaStats {
   return {
