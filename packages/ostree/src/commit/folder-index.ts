@@ -15,7 +15,8 @@ import type { Attributes } from './modifier.ts';
  *
  * **Not trusted, so never used:** an entry whose ctime is less than two seconds before it was looked at. It might
  * change again within the same tick of the file system's clock and look the same; the next commit reads it again. For
- * the same reason a ctime in the future is not trusted. Clear the index (delete the file below
+ * the same reason a ctime in the future is not trusted. A folder that is what it was has the entries that it had: each
+ * that comes, goes or gets another name changes the folder's ctime. Clear the index (delete the file below
  * `extensions/treeline/folders`) after the machine's clock was set back by hand, and do not use it
  * (`statCache: false`) on network file systems that make up ctimes.
  *
@@ -29,6 +30,8 @@ export interface FolderIndex {
   find(path: string): FolderRecord | undefined;
   /** Takes a record over into the next index as it is. */
   keep(path: string, record: FolderRecord): void;
+  /** Takes it over with another dirtree: only folders below have changed. */
+  keepEntries(record: FolderRecord, contents: Checksum): void;
   /** Puts what was seen of a folder into the next index. */
   put(path: string, seen: FolderSnapshot, checksums: Buffer, contents: Checksum): void;
   /** Writes the next index; losing it costs only time. Folders of which nothing was said are forgotten. */
@@ -131,6 +134,7 @@ const MAGIC = Buffer.from('treeline-folder-index-1\n');
 const DIGEST = 32;
 /** Lengths of path and names (u32), number of entries (u32), dirtree. */
 const HEAD = 4 + 4 + 4 + 32;
+const CONTENTS_AT = 12;
 
 /**
  * The index for one folder of this machine in one repository. A damaged file is an empty index.
@@ -157,6 +161,11 @@ function openIndex(path: string, soon: boolean): FolderIndex {
     keep(_path, record) {
       kept++;
       next.push(record.bytes);
+    },
+    keepEntries({ bytes }, contents) {
+      const changed = Buffer.from(bytes);
+      changed.write(contents, CONTENTS_AT, 'hex');
+      next.push(changed);
     },
     put(folder, seen, checksums, contents) {
       next.push(encodeRecord(folder, seen.nameBytes, seen.settledStamps(soon), { checksums, contents }));
@@ -187,7 +196,7 @@ function encodeRecord(
   head.writeUInt32LE(pathBytes.length, 0);
   head.writeUInt32LE(names.length, 4);
   head.writeUInt32LE(stamps.length / STAMP_BYTES, 8);
-  head.write(contents, 12, 'hex');
+  head.write(contents, CONTENTS_AT, 'hex');
   return Buffer.concat([head, pathBytes, names, stamps, checksums]);
 }
 
@@ -212,7 +221,7 @@ function load(path: string): { root: Checksum | null; records: Map<string, Folde
     const checksumsAt = stampsAt + count * STAMP_BYTES;
     const end = checksumsAt + count * 32;
     records.set(body.toString('utf8', at + HEAD, namesAt), {
-      contents: body.toString('hex', at + 12, at + 44),
+      contents: body.toString('hex', at + CONTENTS_AT, at + HEAD),
       names: body.subarray(namesAt, stampsAt),
       stamps: body.subarray(stampsAt, checksumsAt),
       checksums: body.subarray(checksumsAt, end),

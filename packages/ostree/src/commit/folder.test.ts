@@ -28,6 +28,8 @@ import { createRepo, type Repo } from '../repo/repo.ts';
 import { withTransaction } from '../repo/transaction.ts';
 import { ostree, scratchFolder } from '../testing/scratch.ts';
 import { type WriteFolderOptions, writeFolder } from './folder.ts';
+import { openFolderIndex } from './folder-index.ts';
+import { entryCheck } from './unchanged-entries.ts';
 import { writeCommit } from './write-commit.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -98,8 +100,13 @@ test('an unchanged folder is not read again, and a changed file with its old mti
   await sleep(2100); // until then the stat cache does not trust what it sees
   const first = await commitFolder(repo, folder, 'x');
   assert.equal(await commitFolder(repo, folder, 'x'), first);
+  // Each of its folders is seen to be what it was by numbers alone.
+  const isUnchanged = (path: string) =>
+    entryCheck()!(join(folder, path), openFolderIndex(repo, folder, true).find(path)!);
+  assert.deepEqual(['/usr', '/usr/bin'].map(isUnchanged), [true, true]);
   writeFileSync(file, '#!/bin/sh\necho ho\n');
   utimesSync(file, 1000, 1000);
+  assert.deepEqual(['/usr', '/usr/bin'].map(isUnchanged), [true, false]);
   const changed = await commitFolder(repo, folder, 'x');
   assert.notEqual(changed, first);
   assert.equal(await commitFolder(repo, folder, 'x', { statCache: false }), changed);

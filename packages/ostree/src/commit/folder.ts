@@ -21,6 +21,7 @@ import {
 import { linkKey, type ObjectLinks } from './hard-links.ts';
 import { type CheckedOut, type LostAttributes, lostAttributes } from './lost-attributes.ts';
 import { type Attributes, type Modifier, type ModifierOptions, modifierOf } from './modifier.ts';
+import { type EntryCheck, eachRecorded, entryCheck } from './unchanged-entries.ts';
 
 export interface WriteFolderOptions extends ModifierOptions {
   /** Return false to leave a path (relative, with a leading slash) and everything below it out. */
@@ -111,6 +112,8 @@ class Walk {
   #files = 0;
   #bytes = 0;
   readonly #metas = new Map<string, Checksum>();
+  /** Null where entries have to be looked at one by one. */
+  readonly #check: EntryCheck | null;
 
   constructor(tx: Transaction, folder: string, options: WriteFolderOptions) {
     this.#tx = tx;
@@ -123,6 +126,9 @@ class Walk {
     this.#lost = checkedOut ? lostAttributes(tx.repo, checkedOut) : null;
     this.#complete = this.#index?.root !== null && this.#index?.root === options.base?.contents;
     this.#device = lstatSync(tx.repo.path).dev;
+    const { filter, links, consumed } = options;
+    const plain = this.#modifier.neutral && !this.#lost && !filter && !links && !consumed;
+    this.#check = plain && this.#complete ? entryCheck() : null;
   }
 
   async root(path: string, stats: Stats): Promise<() => Tree> {
@@ -137,11 +143,13 @@ class Walk {
     };
   }
 
-  async #folder(path: string, relative: string): Promise<Finish> {
+  /** @param settled the folder itself is what it was when the index was saved */
+  async #folder(path: string, relative: string, settled = false): Promise<Finish> {
+    const record = this.#index?.find(relative);
+    if (settled && record && this.#check?.(path, record)) return this.#unchanged(path, relative, record);
     this.#options.consumed?.add(path, 'folder');
     const seen = new FolderSnapshot();
     const entries = this.#entries(path, relative, seen);
-    const record = this.#index?.find(relative);
     const unchanged = this.#complete && record !== undefined && seen.equals(record);
     seen.detach(unchanged ? record : undefined);
     const known = unchanged || !record ? [] : knownEntries(record, seen);
@@ -155,7 +163,8 @@ class Walk {
         const meta = unchanged
           ? record.checksums.toString('hex', 32 * index, 32 * index + 32)
           : (this.#stored('dirmeta', known[index]) ?? this.#meta(inner, below, attributes));
-        children.push({ name, meta, finish: await this.#folder(inner, below) });
+        const settled = unchanged || known[index] !== undefined;
+        children.push({ name, meta, finish: await this.#folder(inner, below, settled) });
         continue;
       }
       const checksum = entry.linked ?? (unchanged ? '' : this.#stored('file', known[index]));
@@ -182,6 +191,43 @@ class Walk {
       if (unchanged) fillFiles(tree, entries, record);
       const contents = this.#tx.writeDirTree(tree);
       this.#index?.put(relative, seen, checksumsOf(entries, tree), contents);
+      return { contents, same };
+    };
+  }
+
+  /** A folder that is what its record says, in which folders may have changed. */
+  async #unchanged(path: string, relative: string, record: FolderRecord): Promise<Finish> {
+    const folders: { name: string; meta: Checksum }[] = [];
+    eachRecorded(record, (entry) => {
+      if (entry.isFolder) folders.push({ name: entry.name(), meta: entry.checksum() });
+      else {
+        this.#tx.countKnown();
+        this.#progress(entry.size);
+      }
+    });
+    const children: { name: string; meta: Checksum; finish: Finish }[] = [];
+    for (const { name, meta } of folders) {
+      const below = relative === '/' ? `/${name}` : `${relative}/${name}`;
+      children.push({ name, meta, finish: await this.#folder(`${path}/${name}`, below, true) });
+    }
+    return () => {
+      let same = true;
+      const dirs = new Map<string, Tree>();
+      for (const { name, meta, finish } of children) {
+        const child = finish();
+        same &&= child.same;
+        dirs.set(name, { contents: child.contents, meta });
+      }
+      if (same) {
+        this.#index!.keep(relative, record);
+        return { contents: record.contents, same };
+      }
+      const files = new Map<string, Checksum>();
+      eachRecorded(record, (entry) => {
+        if (!entry.isFolder) files.set(entry.name(), entry.checksum());
+      });
+      const contents = this.#tx.writeDirTree({ files, dirs });
+      this.#index!.keepEntries(record, contents);
       return { contents, same };
     };
   }

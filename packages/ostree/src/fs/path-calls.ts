@@ -9,7 +9,12 @@ export interface PathCalls {
   lgetxattr(path: Buffer, name: Buffer, value: Buffer, size: number): number;
   /** 0, or -1. */
   link(from: Buffer, to: Buffer): number;
+  /** Fills a `struct statx` with what is said of a path, of a symlink itself: 0, or -1. */
+  statx(path: Buffer, stat: Buffer, mask: number): number;
 }
+
+const AT_FDCWD = -100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
 
 let loaded: PathCalls | null | undefined;
 
@@ -25,10 +30,12 @@ export function pathCalls(): PathCalls | null {
   } catch {
     library = koffi.load('libc.so'); // musl
   }
+  const statx = library.func('int statx(int folder, void *path, int flags, uint32_t mask, void *stat)');
   loaded = {
     // It returns 64 bits; no value that is read here is longer than 32 can say.
     lgetxattr: library.func('int lgetxattr(void *path, void *name, void *value, uint64_t size)'),
     link: library.func('int link(void *from, void *to)'),
+    statx: (path, stat, mask) => statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, mask, stat) as number,
   };
   return loaded;
 }
