@@ -19,6 +19,11 @@ export interface PullingClient {
   outages: readonly Outage[];
   /** File with the public key of who signs. */
   publicKey: string;
+  /**
+   * Whether the summary's signature is checked, too. A plain file server gives whatever is there at the moment of each
+   * of the two requests, and a GPG signature fits one summary only.
+   */
+  verifiesSummary: boolean;
   channels: readonly string[];
   /** Whether a commit is one that has been released, or is just being. */
   isReleased(channel: string, commit: string): boolean;
@@ -49,7 +54,7 @@ export async function pullInLoops(what: PullingClient, signal: AbortSignal): Pro
     return output.trim();
   };
   await must('init', `--mode=${mode}`);
-  await must('remote', 'add', '--set=gpg-verify-summary=true', `--gpg-import=${what.publicKey}`, 'origin', url);
+  await must('remote', 'add', `--set=gpg-verify-summary=${what.verifiesSummary}`, `--gpg-import=${what.publicKey}`, 'origin', url);
   const experience: Experience = { name: `${client.name}, ${mode}, ${url}`, pulls: 0, refused: 0 };
   for (let round = 0; !signal.aborted; round++) {
     const channel = channels[round % channels.length]!;

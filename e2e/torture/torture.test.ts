@@ -70,6 +70,7 @@ test('whatever is killed when, clients get whole releases and nothing acknowledg
         url: isDirect ? `${server.url}/repos/public` : nginx.url,
         outages: isDirect ? outages : [],
         publicKey: join(place, 'key.asc'),
+        verifiesSummary: isDirect,
         channels: CHANNELS,
         isReleased: (channel, commit) => released.get(channel)!.has(commit),
       },
