@@ -54,7 +54,14 @@ export async function pullInLoops(what: PullingClient, signal: AbortSignal): Pro
     return output.trim();
   };
   await must('init', `--mode=${mode}`);
-  await must('remote', 'add', `--set=gpg-verify-summary=${what.verifiesSummary}`, `--gpg-import=${what.publicKey}`, 'origin', url);
+  await must(
+    'remote',
+    'add',
+    `--set=gpg-verify-summary=${what.verifiesSummary}`,
+    `--gpg-import=${what.publicKey}`,
+    'origin',
+    url,
+  );
   const experience: Experience = { name: `${client.name}, ${mode}, ${url}`, pulls: 0, refused: 0 };
   for (let round = 0; !signal.aborted; round++) {
     const channel = channels[round % channels.length]!;

@@ -6,6 +6,7 @@ import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makeGpgKey } from '../testing/gpg-key.ts';
 import { startNginx } from '../testing/nginx.ts';
 import { machineClient, trixieClient } from '../testing/ostree-client.ts';
 import { scratchFolder } from '../testing/scratch.ts';
@@ -27,7 +28,10 @@ test('whatever is killed when, clients get whole releases and nothing acknowledg
   const folder = scratchFolder(t);
   const server = new TreelineServer(join(folder, 'data'));
   t.after(() => server.kill());
-  const publicKey = makeKey(join(folder, 'data/keys/signer'), join(folder, 'key.asc'));
+  const publicKey = join(folder, 'key.asc');
+  const cleanUp: (() => unknown)[] = [];
+  t.after(() => cleanUp.forEach((work) => void work()));
+  makeGpgKey({ home: join(folder, 'data/keys/signer'), user: 'torture@example.org', publicKey, cleanUp });
   await server.start();
   const minute = 1 / 24 / 60;
   await server.patch('/repositories/public', {
@@ -159,16 +163,6 @@ async function killNowAndThen(
     outage.until = Date.now();
   }
   return kills;
-}
-
-/** Makes a GnuPG home with a key that needs no passphrase, and writes its public half to a file. */
-function makeKey(home: string, file: string): string {
-  mkdirSync(home, { recursive: true, mode: 0o700 });
-  const gpg = (...args: string[]) =>
-    execFileSync('gpg', ['--homedir', home, '--batch', '--quiet', '--passphrase', '', ...args], { stdio: 'pipe' });
-  gpg('--quick-generate-key', 'torture@example.org', 'ed25519', 'sign', 'never');
-  gpg('--armor', '--output', file, '--export', 'torture@example.org');
-  return file;
 }
 
 /** The same numbers for the same seed (mulberry32). */
