@@ -45,6 +45,20 @@ describeDatabases('labels', (fresh) => {
     });
   });
 
+  test('a restricted tree inside of a pushed commit is found by its checksum, wherever it was put', async (t) => {
+    const { core, ways, label } = await setUp(t);
+    const secret = await storeCommit(core, { blob: 'x', 'more/of': 'it' });
+    const inside = await storeCommit(core, { app: 'ours', 'usr/lib/vendor/blob': 'x', 'usr/lib/vendor/more/of': 'it' });
+    assert.deepEqual(await ways(inside), [`${short(inside.commit)}: public`]);
+    await label(secret, 'restricted:nda');
+    assert.deepEqual(await ways(inside), [
+      `${short(inside.commit)}: public`,
+      `${short(inside.commit)} <- its /usr/lib/vendor: restricted:nda`,
+    ]);
+    const part = await storeCommit(core, { 'usr/lib/vendor/blob': 'x' });
+    assert.deepEqual(await ways(part), [`${short(part.commit)}: public`]);
+  });
+
   test('trees without anything in them are equal by chance: a label on one is its commit’s alone', async (t) => {
     const { core, ways, commitOn, label } = await setUp(t);
     const tree = await withTransaction(core.store, async (tx) => tx.emptyTree());

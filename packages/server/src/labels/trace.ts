@@ -51,6 +51,9 @@ export const LOST: Label = 'restricted:of unknown origin';
  * declared releasable ends the walk: what it inherits does not count, nor what its own project's file says of it. What
  * others have put on it counts all the same.
  *
+ * What came by a push says nothing of what it was made from, or what it likes: its folders are looked through for trees
+ * that have a label.
+ *
  * What several ways lead to is told once, by the first of them.
  */
 export async function traceLabels(deps: TraceDeps, commit: string): Promise<Trace> {
@@ -77,6 +80,14 @@ export async function traceLabels(deps: TraceDeps, commit: string): Promise<Trac
       // What it has anyway, by something that was made from this, is not told again.
       if (!known.has(label.label)) trace.labels.push({ ...label, path, commit: next.commit });
       known.add(label.label);
+    }
+    if (!made) {
+      for (const { label, folder, commit: inside, reason } of await deps.origins.inside(found.tree)) {
+        if (known.has(label)) continue;
+        known.add(label);
+        const way = [...path, `its ${folder}`];
+        trace.labels.push({ label, on: 'tree', project: null, by: null, reason, at: null, path: way, commit: inside });
+      }
     }
     if (declaration) {
       trace.met.push({ ...declaration, commit: next.commit, path });
