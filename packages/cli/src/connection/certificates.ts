@@ -4,15 +4,14 @@ import { CliError } from '../errors.ts';
 
 // Node's modules for TLS take a while to load, and most calls have nothing to do with certificates: they are taken where
 // they are needed.
-const builtin = process.getBuiltinModule;
 
 /** PEM texts. */
 export type ClientCertificate = { cert: string; key: string };
 
 /** Trusts the authorities in a PEM file, beside those that are trusted anyway, in the whole process. */
 export function trustAuthorities(path: string): void {
-  const { X509Certificate } = builtin('node:crypto');
-  const { getCACertificates, setDefaultCACertificates } = builtin('node:tls');
+  const { X509Certificate } = process.getBuiltinModule('node:crypto');
+  const { getCACertificates, setDefaultCACertificates } = process.getBuiltinModule('node:tls');
   const pem = read(path);
   const certificates = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   try {
@@ -36,7 +35,7 @@ export function readClientCertificate(files: {
   const cert = read(files.cert);
   const key = files.key ? read(files.key) : cert;
   try {
-    builtin('node:tls').createSecureContext({ cert, key });
+    process.getBuiltinModule('node:tls').createSecureContext({ cert, key });
   } catch (error) {
     throw new CliError('usage', `${files.cert} cannot be used as a client certificate: ${(error as Error).message}.`, {
       cause: error,
@@ -54,22 +53,26 @@ export function fetchWithCertificate(
 ): Promise<Response> {
   const { method, headers, body, signal } = init;
   return new Promise((resolve, reject) => {
-    const outgoing = builtin('node:https').request(url, { method, headers, cert, key, signal }, (incoming) => {
-      const { statusCode = 0, headers: received } = incoming;
-      const entries = Object.entries(received).map(([name, value]): [string, string] => [name, String(value)]);
-      const isEmpty = statusCode === 204 || statusCode === 304;
-      if (isEmpty) incoming.resume();
-      // A redirect would show certificate and token to whoever is named.
-      if (statusCode >= 300 && statusCode < 400) return reject(new TypeError('unexpected redirect'));
-      const content = isEmpty ? null : (builtin('node:stream').Readable.toWeb(incoming) as ReadableStream<Uint8Array>);
-      const response = new Response(content as ConstructorParameters<typeof Response>[0], {
-        status: statusCode,
-        headers: entries,
+    const outgoing = process
+      .getBuiltinModule('node:https')
+      .request(url, { method, headers, cert, key, signal }, (incoming) => {
+        const { statusCode = 0, headers: received } = incoming;
+        const entries = Object.entries(received).map(([name, value]): [string, string] => [name, String(value)]);
+        const isEmpty = statusCode === 204 || statusCode === 304;
+        if (isEmpty) incoming.resume();
+        // A redirect would show certificate and token to whoever is named.
+        if (statusCode >= 300 && statusCode < 400) return reject(new TypeError('unexpected redirect'));
+        const content = isEmpty
+          ? null
+          : (process.getBuiltinModule('node:stream').Readable.toWeb(incoming) as ReadableStream<Uint8Array>);
+        const response = new Response(content as ConstructorParameters<typeof Response>[0], {
+          status: statusCode,
+          headers: entries,
+        });
+        // Messages name the place that did not answer as expected.
+        Object.defineProperty(response, 'url', { value: url.href });
+        resolve(response);
       });
-      // Messages name the place that did not answer as expected.
-      Object.defineProperty(response, 'url', { value: url.href });
-      resolve(response);
-    });
     outgoing.on('error', reject);
     outgoing.end(body);
   });
