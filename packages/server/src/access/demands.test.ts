@@ -111,6 +111,26 @@ test('a token with just that action is let through to what the route says about 
   }
 });
 
+test('what is served beside the document, for clients of other protocols, demands as well', async () => {
+  const may = await tokenFor('nothing-here', ['label']);
+  for (const [method, path] of [
+    ['POST', '/api/v1/push/sessions'],
+    ['GET', '/api/v1/push/x'],
+    ['GET', '/api/v1/store/config'],
+    ['HEAD', '/treehub/api/v3/objects/aa/bb.commit'],
+    ['POST', '/treehub/api/v3/refs/heads/x'],
+    ['GET', '/treehub/config'],
+    ['GET', '/repos/private/config'],
+    ['GET', '/api/v1/commits/a/b/c'],
+  ] as const) {
+    const ask = async (token: string | null) => {
+      const headers = token === null ? {} : { authorization: `Bearer ${token}` };
+      return (await fetch(`${server.url}${path}`, { method, headers })).status;
+    };
+    assert.deepEqual([await ask(null), await ask(may)], [401, 403], `${method} ${path}`);
+  }
+});
+
 test('every token may ask who it is, and sees itself alone', async () => {
   const { token, id } = await server.post<MadeToken>('/tokens', { name: 'lonely', allow: ['label'] });
   const ask = async (path: string) => {

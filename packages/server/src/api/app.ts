@@ -7,6 +7,7 @@ import { HTTPException } from 'hono/http-exception';
 import type { Logger } from 'pino';
 import type { Asking, Authenticator } from '../access/authenticator.ts';
 import type { Caller } from '../access/caller.ts';
+import { refusalHeaders } from '../access/refusal-headers.ts';
 import { ServerError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import { type ApiEnvironment, createRoutes } from './routing.ts';
@@ -86,13 +87,7 @@ export function createApi(deps: ApiDeps): OpenAPIHono<ApiEnvironment> {
 }
 
 function authenticate(c: Context<ApiEnvironment>, deps: ApiDeps): Caller {
-  let caller: Caller;
-  try {
-    caller = deps.authenticator.authenticate(incomingOf(c));
-  } catch (error) {
-    if (error instanceof ServerError && error.code === 'unauthenticated') c.header('www-authenticate', 'Bearer');
-    throw error;
-  }
+  const caller = deps.authenticator.authenticate(incomingOf(c));
   // Neither token does what the other is for: a runner's reaches many machines, the admin's should not.
   const runnerPath = c.req.path.startsWith(RUNNER);
   if (runnerPath !== (caller.kind === 'runner')) {
@@ -120,9 +115,7 @@ function answerError(error: Error, c: Context<ApiEnvironment>, log: Logger) {
       requestId,
     },
   };
-  if (known.code === 'too-many-attempts') {
-    c.header('retry-after', String((known.data as { retryAfter: number }).retryAfter));
-  }
+  for (const [name, value] of Object.entries(refusalHeaders(known))) c.header(name, value);
   return c.json(answer, known.status as 400);
 }
 

@@ -3,13 +3,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { type RepositoryHandler, repositoryHandler } from '@treeline/ostree';
 import type { Authenticator } from '../access/authenticator.ts';
+import { refusalHeaders } from '../access/refusal-headers.ts';
 import { ServerError } from '../errors.ts';
 
 const PREFIX = '/repos/';
 /** No file of a repository. */
 const ACCESS = '/.access';
-/** Both ways in which a token can come; the first is what people's tools ask for. */
-const CHALLENGE = 'Basic realm="Treeline", charset="UTF-8", Bearer realm="Treeline"';
 
 export interface RepositoriesDeps {
   /** Folder of the published repositories. */
@@ -84,11 +83,7 @@ function refusalOf(authenticator: Authenticator, req: IncomingMessage, name: str
     return { status: 403, text: `${caller.name} may not read ${name}, if there is such a repository.` };
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
-    const { status, message, data } = error;
-    if (status === 401) return { status, text: `${sentence(message)}`, headers: { 'www-authenticate': CHALLENGE } };
-    const { retryAfter } = (data ?? {}) as { retryAfter?: number };
-    const refusal = { status, text: sentence(message) };
-    return retryAfter === undefined ? refusal : { ...refusal, headers: { 'retry-after': String(retryAfter) } };
+    return { status: error.status, text: sentence(error.message), headers: refusalHeaders(error, { basic: true }) };
   }
 }
 

@@ -12,6 +12,7 @@ import {
 } from '@treeline/ostree';
 import type { Authenticator } from '../access/authenticator.ts';
 import { type Caller, demand } from '../access/caller.ts';
+import { refusalHeaders } from '../access/refusal-headers.ts';
 import type { Core } from '../core.ts';
 import { ServerError } from '../errors.ts';
 import { answerOf } from './answers.ts';
@@ -77,8 +78,8 @@ async function answer(call: Call, path: string): Promise<void> {
   } catch (error) {
     const { status, error: body } = answerOf(error, core.log);
     if (!res.headersSent) {
-      const challenge = status === 401 ? { 'www-authenticate': 'Bearer, Basic realm="treeline"' } : {};
-      res.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', ...challenge });
+      const more = error instanceof ServerError ? refusalHeaders(error, { basic: true }) : {};
+      res.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', ...more });
     }
     res.end(req.method === 'HEAD' ? undefined : JSON.stringify({ error: body }));
     req.resume(); // a sender that is cut off never sees the answer

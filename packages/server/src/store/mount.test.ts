@@ -63,6 +63,6 @@ test('nobody else learns what is in it, not even whether something is', async (t
       else assert.equal(answer.status, status, `${path} for ${token}`);
     }
   }
-  assert.equal((await ask('/api/v1/store/config', 'ana', 'PUT')).status, 405);
+  assert.equal((await ask('/api/v1/store/config', 'ana', 'PUT')).status, 418, 'is for the API');
   assert.equal((await ask('/api/v1/store/tmp/x', 'ana')).status, 404);
 });

@@ -2,7 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { repositoryHandler } from '@treeline/ostree';
 import type { Authenticator } from '../access/authenticator.ts';
 import { demand } from '../access/caller.ts';
+import { refusalHeaders } from '../access/refusal-headers.ts';
 import type { Core } from '../core.ts';
+import { ServerError } from '../errors.ts';
 import { answerOf } from '../push/answers.ts';
 
 const PREFIX = '/api/v1/store/';
@@ -23,7 +25,8 @@ export function storeMount(deps: {
       demand(deps.authenticator.authenticate(req, { basic: true }), 'read');
     } catch (error) {
       const { status, ...body } = answerOf(error, deps.core.log);
-      const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' };
+      const more = error instanceof ServerError ? refusalHeaders(error, { basic: true }) : {};
+      const headers = { 'content-type': 'application/json', 'cache-control': 'no-store', ...more };
       // What is left of a body that nobody reads must not be taken for the next request.
       res.writeHead(status, req.complete ? headers : { ...headers, connection: 'close' });
       res.end(req.method === 'HEAD' ? undefined : JSON.stringify(body));
@@ -33,7 +36,8 @@ export function storeMount(deps: {
   };
   return (req, res) => {
     const path = (req.url ?? '/').split('?', 1)[0]!;
-    if (!path.startsWith(PREFIX)) return false;
+    // What changes something is the API's.
+    if (!path.startsWith(PREFIX) || (req.method !== 'GET' && req.method !== 'HEAD')) return false;
     answer(req, res, path.slice(PREFIX.length)).catch(() => res.destroy());
     return true;
   };
