@@ -62,7 +62,8 @@ export async function receiveObjects(
   }
   mkdirSync(folder);
   try {
-    for (const object of objects) await receiveObject(`${folder}/${receivedName(object.type, object.checksum)}`, object);
+    for (const object of objects)
+      await receiveObject(`${folder}/${receivedName(object.type, object.checksum)}`, object);
   } finally {
     renameSync(folder, join(parent, batch));
   }
