@@ -42,7 +42,13 @@ export function assertPublished(publication: Publication): void {
 }
 
 /** One line for each channel: what it has now, and what it had. */
-export function printPublished({ releases, deltas }: Publication): void {
+export function printPublished({ releases, deltas, repository, madeRepository }: Publication): void {
+  if (madeRepository) {
+    printText(
+      paint('yellow', `There was no repository ${repository}: it is made, private, and admits what is public.`),
+    );
+    printText(paint('dim', `To change that: treeline repository set ${repository} --help`));
+  }
   for (const release of releases) {
     const { repository, channel, commit, number, previous } = release;
     printText(`${paint('bold', `${repository}:${channel}`)} is now ${shortId(commit)}, release ${number}`);

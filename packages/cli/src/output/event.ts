@@ -69,11 +69,30 @@ function describe(type: string, data: Data): Line | null {
       return null;
     case 'release.published':
     case 'release.abandoned':
+    case 'release.failed':
       return [
         channelOf(text),
         type.slice(8),
         [shortId(text('commit')), run, text('message')].filter(Boolean).join(', '),
       ];
+    case 'release.progress':
+      return [text('release').replace('-', ' '), 'publishing', stepOf(data), 'blue'];
+    case 'release.declared': {
+      const why = `${text('artifact')} is declared releasable at ${shortId(text('revision'))}: ${text('because')}`;
+      return [channelOf(text), 'declared', why, 'yellow'];
+    }
+    case 'label.set':
+    case 'label.removed': {
+      const subject = text('name') || shortId(text('commit'));
+      const put = type === 'label.set' ? 'labelled' : 'label removed';
+      return [subject, put, `${text('label')}: ${text('reason')}`, 'yellow'];
+    }
+    case 'repository.added':
+      return [text('repository'), 'made', `${text('access')}: ${text('why')}`, 'cyan'];
+    case 'repository.changed':
+      return [text('repository'), 'changed', Object.keys(data).slice(1).join(', '), 'cyan'];
+    case 'repository.removed':
+      return [text('repository'), 'removed', '', 'yellow'];
     case 'device.enrolled':
       return [text('device'), 'enrolled', text('channel'), 'cyan'];
     case 'device.state':
@@ -85,6 +104,11 @@ function describe(type: string, data: Data): Line | null {
     default:
       return unknown(type, data);
   }
+}
+
+function stepOf({ step, done, total }: Data): string {
+  const counted = typeof done === 'number' && typeof total === 'number' ? ` ${done}/${total}` : '';
+  return typeof step === 'string' ? `${step}${counted}` : '';
 }
 
 function channelOf(text: (name: string) => string): string {

@@ -127,6 +127,7 @@ export function publication(releases: Release[], changes: Partial<Publication> =
     ...{ number, repository, state, message, reason, by, runId, releases },
     step: null,
     progress: null,
+    madeRepository: false,
     signatures: [{ commit: newCommit, key: 'ed25519:release' }],
     deltas: [{ from: oldCommit, to: newCommit, state: 'made', bytes: 4096, message: null }],
     labels: [{ commit: newCommit, label: 'internal', path: ['system/system', 'source of app at 1234567890'] }],

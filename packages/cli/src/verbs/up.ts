@@ -28,6 +28,7 @@ type UpOptions = {
   trustedProxy?: string[];
   gatewayListen?: string;
   gatewayName?: string[];
+  defaultLabel?: string;
   runner: boolean;
   unsandboxed?: boolean;
   emulate?: string[];
@@ -60,6 +61,7 @@ export function declare(command: Command, session: Session): void {
       'names or addresses devices reach the gateway by (comma list), for its certificate',
       list,
     )
+    .option('--default-label <label>', 'label of commits of which nothing says anything (default: public)')
     .option('--no-runner', 'start no embedded runner')
     .option('--unsandboxed', 'let the runner run jobs without a sandbox: they can do all that you can')
     .option('--emulate <what>', 'what the runner pretends to have (comma list), such as gpu,aarch64', list)
@@ -109,6 +111,7 @@ function fragment(dataDir: string, options: UpOptions): SettingsFragment {
     runner: options.runner,
     unsandboxed: options.unsandboxed,
     emulate: options.emulate,
+    defaultLabel: options.defaultLabel,
     pollSeconds: options.poll,
     database: options.database,
   };

@@ -366,6 +366,40 @@ describeDatabases('a publication', (fresh) => {
     await assert.rejects(cancelPublication(core, releases[0]!, BY), { code: 'conflict' });
   });
 
+  test('is given up for a newer one of its channels while its deltas are made', async (t) => {
+    const { core } = await setUp(t);
+    const stored = [await storeCommit(core, { v: '1' }), await storeCommit(core, { v: '2' })];
+    const older = await decideByHand(core, { a: stored[0]! });
+    let newer: Awaited<ReturnType<typeof decideByHand>> | undefined;
+    const stop = new AbortController();
+    const running = runPublisher(
+      { ...core, signal: AbortSignal.any([core.signal, stop.signal]) },
+      {
+        checkpoint: async (step) => {
+          if (step !== 'deltas' || newer) return;
+          newer = await decideByHand(core, { a: stored[1]!, b: stored[1]! });
+          // What is being made hears of it before it goes on.
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        },
+      },
+    );
+    const { publication } = await ended(core, older.publication.number);
+    assert.equal(publication.state, 'abandoned');
+    assert.match(publication.message ?? '', /superseded by release-2/);
+    assert.equal((await ended(core, newer!.publication.number)).publication.state, 'published');
+    stop.abort();
+    await running;
+    const listed = await listReleases(core.db, { limit: 10 });
+    assert.deepEqual(
+      listed.map(({ number, state }) => [number, state]),
+      [
+        [3, 'published'],
+        [2, 'published'],
+        [1, 'abandoned'],
+      ],
+    );
+  });
+
   test('a revert is a new release of an old commit; twice goes back further, and a number names any', async (t) => {
     const { core, start } = await setUp(t);
     start();

@@ -69,6 +69,7 @@ export async function publicationView(
     progress: progressOf(publication),
     by: publication.actor,
     runId: publication.run_id,
+    madeRepository: await isMadeFor(db, publication),
     releases: await releaseViews(db, releases),
     signatures: signatures ? (JSON.parse(signatures) as Publication['signatures']) : [],
     deltas: deltas ? (JSON.parse(deltas) as Publication['deltas']) : [],
@@ -87,6 +88,16 @@ export interface ChannelHead {
   release: string;
   /** ms */
   publishedAt: number;
+}
+
+async function isMadeFor(db: Queryable, publication: PublicationRow): Promise<boolean> {
+  const row = await db
+    .selectFrom('repositories')
+    .select('created_at')
+    .where('name', '=', publication.repository)
+    .executeTakeFirst();
+  if (!row) return false;
+  return row.created_at >= publication.created_at && row.created_at <= (publication.finished_at ?? row.created_at);
 }
 
 /** Not one that only noted that the channel had the tree already: its commit is that of the release before it. */

@@ -74,6 +74,8 @@ export const Publication = z
     reason: z.string(),
     by: z.string().nullable(),
     runId: z.string().nullable(),
+    /** Whether its repository was made for it, private and with the defaults, since there was none. */
+    madeRepository: z.boolean(),
     releases: z.array(Release),
     /** Which keys have signed which commits. */
     signatures: z.array(z.object({ commit: Checksum, key: z.string() })),
