@@ -152,6 +152,12 @@ export const verbs: Verb[] = [
     load: () => import('./verbs/agent.ts'),
   },
   {
+    name: 'export',
+    usage: 'REPO DIR',
+    summary: 'a copy of a published repository for any web server',
+    load: () => import('./verbs/export.ts'),
+  },
+  {
     name: 'nginx',
     usage: 'front|cache',
     summary: 'a configuration for nginx: in front of the server, or as a caching mirror',

@@ -236,6 +236,8 @@ export {
   type SignatureKey,
   type Signer,
 } from './sign/signer.ts';
+export type { CopyMode } from './static-copy/placer.ts';
+export { type ExportedStatic, type ExportStaticOptions, exportStatic } from './static-copy/static-copy.ts';
 export type { SummaryChanges } from './summary/listing.ts';
 export type { PublishSummaryOptions } from './summary/publish.ts';
 export { autoUpdateSummary, type UpdateSummaryOptions, updateSummary } from './summary/update.ts';

@@ -57,7 +57,12 @@ export const SUMMARY_LOCK = 'treeline-summary.lock';
 export async function takeTurn(repo: Repo, name: string, signal?: AbortSignal): Promise<() => void> {
   const folder = join(repo.path, 'tmp');
   mkdirSync(folder, { recursive: true });
-  const fd = openSync(join(folder, name), 'a+', 0o660);
+  return takeFileTurn(join(folder, name), signal);
+}
+
+/** takeTurn with a file anywhere; it is made if it is missing. */
+export async function takeFileTurn(path: string, signal?: AbortSignal): Promise<() => void> {
+  const fd = openSync(path, 'a+', 0o660);
   try {
     for (let wait = 2; !tryFileLock(fd, 'exclusive'); wait = Math.min(wait * 2, 100)) {
       await sleep(wait, undefined, { signal });
