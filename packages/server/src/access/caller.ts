@@ -7,7 +7,7 @@ import { ServerError } from '../errors.ts';
 export const ACTIONS = [
   /** See everything that the API shows, and fetch from the store and from private repositories. */
   'read',
-  /** Start and cancel runs, add and remove projects. */
+  /** Start and cancel runs. */
   'run',
   /** Move a ref of the store forward, with a commit and its objects. */
   'push',
@@ -19,7 +19,7 @@ export const ACTIONS = [
   'publish',
   /** Enrol, change, point and remove devices. */
   'operate',
-  /** Repositories and their settings, tokens of others, retention. */
+  /** Projects (whose pipelines may publish), repositories and their settings, tokens of others, retention. */
   'administer',
 ] as const;
 export type Action = (typeof ACTIONS)[number];

@@ -19,7 +19,7 @@ const add = createRoute({
   method: 'post',
   path: '/projects',
   summary: 'Follow a git repository; answers when its branch is known, the first fetch may go on',
-  ...demands('run'),
+  ...demands('administer'),
   request: { body: body(ProjectCreate, 'The repository') },
   responses: { 201: json(Project, 'The project'), ...errors },
 });
@@ -35,7 +35,7 @@ const remove = createRoute({
   method: 'delete',
   path: '/projects/{name}',
   summary: 'Stop following a repository; what was made of it stays',
-  ...demands('run'),
+  ...demands('administer'),
   request: { params: Params },
   responses: { 204: { description: 'Removed' }, ...errors },
 });
