@@ -4,13 +4,8 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { ConsumedPaths } from '@treeline/ostree/commit/consumed.ts';
 import { writeFolder } from '@treeline/ostree/commit/folder.ts';
-import { scanObjectLinks } from '@treeline/ostree/commit/hard-links.ts';
-import { writeImage } from '@treeline/ostree/commit/image.ts';
 import { type ModifierOptions, StatOverrides } from '@treeline/ostree/commit/modifier.ts';
-import { modifyTree } from '@treeline/ostree/commit/ref-tree.ts';
-import { type WriteTarOptions, writeTar } from '@treeline/ostree/commit/tar.ts';
-import { compose } from '@treeline/ostree/compose/compose.ts';
-import { applyOverlay } from '@treeline/ostree/diff/overlay.ts';
+import type { WriteTarOptions } from '@treeline/ostree/commit/tar.ts';
 import { OstreeError } from '@treeline/ostree/errors.ts';
 import type { Tree } from '@treeline/ostree/formats/object-name.ts';
 import { isComplete } from '@treeline/ostree/pull/known-trees.ts';
@@ -20,6 +15,8 @@ import type { Transaction } from '@treeline/ostree/repo/transaction.ts';
 import { type Parsed, UsageError } from '../options.ts';
 import { commitOf } from '../verb.ts';
 import { pathnameFilter } from './pathname-filter.ts';
+
+// What only some sources need is loaded with them: an unchanged folder is committed in the time that all of it takes.
 
 /** What the options say about sources, apart from which they are. */
 export interface SourceOptions {
@@ -104,29 +101,42 @@ async function laidOver(
   name: string,
   { parsed, modifier, consumed }: SourceOptions & { parsed: Parsed },
 ): Promise<Tree> {
-  const over = (tree: Tree) =>
-    base ? compose(tx, [{ tree: base }, { tree }], { conflicts: 'refuse' }) : Promise.resolve(tree);
+  const over = async (tree: Tree) => {
+    if (!base) return tree;
+    const { compose } = await import('@treeline/ostree/compose/compose.ts');
+    return compose(tx, [{ tree: base }, { tree }], { conflicts: 'refuse' });
+  };
   switch (kind) {
     case 'dir': {
       const linksAreFinal = parsed.flag('devino-canonical');
-      const links = linksAreFinal || parsed.flag('link-checkout-speedup') ? scanObjectLinks(tx.repo) : undefined;
+      const isLinked = linksAreFinal || parsed.flag('link-checkout-speedup');
+      const links = isLinked
+        ? (await import('@treeline/ostree/commit/hard-links.ts')).scanObjectLinks(tx.repo)
+        : undefined;
       const statCache = !parsed.flag('no-stat-cache');
       const more = { linksAreFinal, statCache, ...(links ? { links } : {}), ...(consumed ? { consumed } : {}) };
       return over(await writeFolder(tx, name, { ...modifier, ...more, base: await wholeTree(tx, parsed) }));
     }
-    case 'tar':
+    case 'tar': {
+      const { writeTar } = await import('@treeline/ostree/commit/tar.ts');
       return writeTar(tx, input(name), { ...tarOptions(parsed, modifier), ...(base ? { base } : {}) });
-    case 'overlay':
+    }
+    case 'overlay': {
+      const { applyOverlay } = await import('@treeline/ostree/diff/overlay.ts');
       return applyOverlay(tx, base ?? tx.emptyTree(), input(name), {
         ...tarOptions(parsed, modifier),
         createParents: true,
       });
+    }
     case 'oci': {
       const platform = parsed.text('platform');
+      const { writeImage } = await import('@treeline/ostree/commit/image.ts');
       return over(await writeImage(tx, name, { ...modifier, ...(platform === undefined ? {} : { platform }) }));
     }
-    case 'ref':
+    case 'ref': {
+      const { modifyTree } = await import('@treeline/ostree/commit/ref-tree.ts');
       return over(await modifyTree(tx, (await readCommit(tx.repo, await commitOf(tx.repo, name))).tree, modifier));
+    }
     default:
       throw new UsageError(`Invalid tree type specification '${kind}'`);
   }
