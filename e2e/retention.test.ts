@@ -77,7 +77,7 @@ test('publishing, pruning and stock clients that pull go on side by side', async
   const graceSeconds = 15;
   await server.patch('/repositories/public', {
     retention: { releases: 1, youngerThan: 0, grace: graceSeconds / DAY_SECONDS },
-    deltas: { previous: 2, devices: false },
+    deltas: { previous: 1, devices: false },
   });
   const store = await openRepo(join(server.data, 'store'));
   const repo = await openRepo(join(server.data, 'repos/public'));
@@ -108,7 +108,7 @@ test('publishing, pruning and stock clients that pull go on side by side', async
     while (!stop.signal.aborted) {
       const { commits } = await server.post<Pruned>('/repositories/public/prune', {});
       gone += commits.filter(({ state }) => state === 'gone').length;
-      await sleep(100);
+      await sleep(500);
     }
   })().catch(fail);
   while (released.length === 0 && !stop.signal.aborted) await sleep(20);
@@ -134,7 +134,7 @@ test('publishing, pruning and stock clients that pull go on side by side', async
       const isRef = round % 2 === 0 || commit === undefined;
       await call('pull', `--repo=${path}`, 'origin', isRef ? CHANNEL : commit);
       pulls[isRef ? 'refs' : 'checksums']++;
-      await sleep(100);
+      await sleep(300);
       if (round % 5 === 4) await call('fsck', '--quiet', `--repo=${path}`);
     }
   }).map((one) => one.catch(fail));
