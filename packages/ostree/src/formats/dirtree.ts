@@ -1,8 +1,8 @@
 import { OstreeError } from '../errors.ts';
 import { decode } from '../gvariant/decode.ts';
-import { encode } from '../gvariant/encode.ts';
-import { type Checksum, checksumFromBytes, checksumToBytes, compareNames, type Tree } from './object-name.ts';
+import { type Checksum, checksumFromBytes, compareNames, type Tree } from './object-name.ts';
 import { plainDirTree } from './plain-dirtree.ts';
+import { type DirTreeEntry, writeDirTree } from './write-dirtree.ts';
 
 /** A folder's entries: the names of files with their content checksums, of folders with their trees. */
 export interface DirTree {
@@ -23,12 +23,10 @@ export function encodeDirTree(tree: DirTree): Buffer {
   for (const name of tree.dirs.keys()) {
     if (tree.files.has(name)) throw new OstreeError('invalid', `${JSON.stringify(name)} is both a file and a folder`);
   }
-  const files = [...tree.files].sort(([a], [b]) => compareNames(a, b));
-  const dirs = [...tree.dirs].sort(([a], [b]) => compareNames(a, b));
-  return encode(FORMAT, [
-    files.map(([name, checksum]) => [name, checksumToBytes(checksum)]),
-    dirs.map(([name, { contents, meta }]) => [name, checksumToBytes(contents), checksumToBytes(meta)]),
-  ]);
+  return writeDirTree(
+    [...tree.files].map(([name, checksum]) => ({ name, checksums: [checksum] })).sort(byName),
+    [...tree.dirs].map(([name, { contents, meta }]) => ({ name, checksums: [contents, meta] })).sort(byName),
+  );
 }
 
 /**
@@ -38,6 +36,10 @@ export function encodeDirTree(tree: DirTree): Buffer {
  */
 export function decodeDirTree(data: Uint8Array, object: string): DirTree {
   return plainDirTree(data) ?? strictDirTree(data, object);
+}
+
+function byName(a: DirTreeEntry, b: DirTreeEntry): number {
+  return compareNames(a.name, b.name);
 }
 
 function strictDirTree(data: Uint8Array, object: string): DirTree {

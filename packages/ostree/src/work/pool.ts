@@ -97,7 +97,7 @@ class WorkPool {
 }
 
 /** Below this much work no worker is started. */
-const INLINE_BYTES = 2 * 1024 * 1024;
+const INLINE_BYTES = 6 * 1024 * 1024;
 /** A worker gets its next task before it is done with the one before. */
 const PREFETCH = 2;
 
