@@ -2,6 +2,7 @@ import { lstat, readdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { PullProgress } from '@treeline/ostree';
 import type { Command } from 'commander';
+import type { Client } from '../connection/client.ts';
 import { dataFolder, shortPath } from '../connection/folder.ts';
 import { CliError } from '../errors.ts';
 import { formatBytes } from '../output/bytes.ts';
@@ -10,7 +11,7 @@ import { printDocument, printText } from '../output/document.ts';
 import { formatDuration } from '../output/duration.ts';
 import { type LiveLines, liveLines } from '../output/progress.ts';
 import { shortId } from '../output/words.ts';
-import { parseChannel, resolveCommit } from '../revisions.ts';
+import { fetchReleases, resolveCommit } from '../revisions.ts';
 import { clientOf, optionsOf, type Session } from '../session.ts';
 
 type CheckoutOptions = {
@@ -78,9 +79,10 @@ async function run(words: string[], o: { self: Command; session: Session }): Pro
     const milliseconds = Date.now() - began;
     screen.close();
     const { commit, channel, name } = found;
+    const title = commit.startsWith(name) ? shortId(commit) : `${name} ${shortId(commit)}`;
     if (options.json)
       return printDocument({ commit, name, channel, path: destination, milliseconds, linked, ...stats });
-    printText(`${shortPath(destination)} holds ${name} ${shortId(commit)} (${formatDuration(milliseconds)})`);
+    printText(`${shortPath(destination)} holds ${title} (${formatDuration(milliseconds)})`);
     printText(paint('dim', hints(shortPath(workspace.folder))));
   } finally {
     screen.close();
@@ -117,22 +119,28 @@ async function byName(rev: string, { options, session }: Context): Promise<Found
   const side = await readSide(rev, { session, options }).catch(async (error: unknown) => {
     // By a checksum the store of this machine is enough.
     const commit = await fromStore(rev, error, options);
-    return { kind: 'server' as const, name: rev, commit };
+    return { kind: 'elsewhere' as const, name: rev, commit, at: [] };
   });
   if (side.kind === 'workspace') {
     throw new CliError('usage', `${side.name} is a workspace, not a commit.`, {
       hint: `Commit it (treeline commit ${side.name}), then check out its ref.`,
     });
   }
-  const channel = side.kind === 'server' ? channelOf(side.name) : null;
-  return { commit: side.commit, name: side.name, channel, at: side.kind === 'elsewhere' ? side.at : [] };
+  const { name, commit } = side;
+  if (side.kind === 'elsewhere') return { name, commit, channel: null, at: side.at };
+  return { name, commit, channel: await channelOf(clientOf(session, options), name, commit), at: [] };
 }
 
-/** The channel that a name means; null for other names. Whether there is one was seen when the name was resolved. */
-function channelOf(name: string): string | null {
-  if (/^[0-9a-f]{4,64}$/.test(name) || /^#?\d+$/.test(name) || !name.includes('/')) return null;
-  const { repository, channel } = parseChannel(name.replace(/\^+$/, ''));
-  return `${repository ?? 'public'}:${channel}`;
+/** The channel whose release a commit is: the one that was named, or the only one. */
+async function channelOf(client: Client, name: string, commit: string): Promise<string | null> {
+  const { releases } = await fetchReleases(client, { limit: 1000 });
+  const channels = new Set(
+    releases.filter((one) => one.commit === commit).map((one) => `${one.repository}:${one.channel}`),
+  );
+  const base = name.replace(/\^+$/, '');
+  const named = [base, `public:${base}`].find((one) => channels.has(one));
+  const [only = null] = channels;
+  return named ?? (channels.size === 1 ? only : null);
 }
 
 async function fromStore(rev: string, error: unknown, options: CheckoutOptions): Promise<string> {

@@ -1,6 +1,7 @@
 import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { PullProgress, Repo } from '@treeline/ostree';
+import { getCACertificates } from 'node:tls';
+import type { PullProgress, Repo, TlsOptions } from '@treeline/ostree';
 import { dataFolder } from '../connection/folder.ts';
 import { type Connection, findServer, type GlobalOptions } from '../connection/server.ts';
 import { CliError } from '../errors.ts';
@@ -81,24 +82,30 @@ function repositoriesHere(options: GlobalOptions): string[] {
   return [join(data, 'store'), ...names.map((name) => join(repos, name))];
 }
 
-type Source = { url: string; headers: Record<string, string> };
+type Source = { url: string; headers: Record<string, string>; tls?: TlsOptions };
 
 /** Where the commit may be had by HTTP: the server's store, the repositories that it publishes, then anywhere else. */
 function remoteSources(o: BringOptions): Source[] {
   const connection = tryServer(o.options);
   const sources: Source[] = [];
   if (connection) {
-    const headers = connection.token ? { Authorization: `Bearer ${connection.token}` } : undefined;
-    sources.push({ url: new URL('api/v1/store', connection.url).href, headers: headers ?? {} });
+    const headers: Record<string, string> = connection.token ? { Authorization: `Bearer ${connection.token}` } : {};
+    const url = new URL('api/v1/store', connection.url).href;
+    sources.push({ url, headers, tls: tlsOf(connection, o.options) });
   }
   return [...sources, ...(o.alsoAt ?? []).map((url) => ({ url, headers: {} }))];
 }
 
-async function fromServer(repo: Repo, commit: string, { url, headers }: Source, o: BringOptions): Promise<void> {
+/** Authorities that were named are trusted beside the others. */
+function tlsOf(connection: Connection, options: GlobalOptions): TlsOptions {
+  const named = options.ca ?? process.env.TREELINE_CA;
+  return { ...connection.certificate, ...(named ? { ca: getCACertificates('default').join('\n') } : {}) };
+}
+
+async function fromServer(repo: Repo, commit: string, source: Source, o: BringOptions): Promise<void> {
   const { pull, setRef } = await import('@treeline/ostree');
   await pull(repo, {
-    url,
-    headers,
+    ...source,
     commits: [commit],
     retries: 1,
     signal: o.signal,

@@ -38,12 +38,13 @@ export async function readSide(text: string, context: Context): Promise<Side> {
   if (text.startsWith('device:')) return deviceSide(text.slice('device:'.length), context);
   const own = await ownCommit(text, false);
   if (own) return { kind: 'elsewhere', name: text, commit: own, at: [] };
-  const client = clientOf(context.session, context.options);
   try {
+    const client = clientOf(context.session, context.options);
     return { kind: 'server', name: text, commit: await resolveCommit(client, text) };
   } catch (error) {
     if (!(error instanceof CliError)) throw error;
     if (text === 'production' && error.code === 'not-found') {
+      const client = clientOf(context.session, context.options);
       const name = await productionChannel(client, currentWorkspace());
       return { kind: 'server', name, commit: await resolveCommit(client, name) };
     }
