@@ -41,7 +41,7 @@ const HINT = 'Install bubblewrap (apt-get install bubblewrap) and allow user nam
 export async function enterWorkspace(workspace: Workspace, o: EnterOptions): Promise<number> {
   const { folder } = workspace;
   const isRoot = process.getuid?.() === 0 && worksAsRoot();
-  const command = o.command.length > 0 ? o.command : [shellOf(folder)];
+  const command = inTerminal(o.command.length > 0 ? o.command : [shellOf(folder)]);
   const mounts = mountsOf(folder, { var: await scratchVar(workspace), network: o.network, isRoot });
   const identity = isRoot
     ? ['--cap-drop', 'ALL', ...CAPABILITIES.flatMap((name) => ['--cap-add', `CAP_${name}`])]
@@ -88,6 +88,21 @@ function shellOf(folder: string): string {
   throw new CliError('failed', `There is no shell in ${folder}.`, {
     hint: 'Run a program of the tree: treeline enter DIR -- PROGRAM …; or change files from outside.',
   });
+}
+
+/** Where the shell of a terminal leaves its exit code; /run is fresh. */
+const EXIT = '/run/.exit';
+
+/**
+ * A small shell that has job control gives the terminal back, when it ends, to the process group that had it; as that one
+ * is not in its namespace, it ends with an error instead, whatever it was told to end with. So it gets a group of its own
+ * by another one, which may end with that error. Bash does not mind.
+ */
+function inTerminal(command: readonly string[]): readonly string[] {
+  const [shell = ''] = command;
+  if (command.length > 1 || !process.stdin.isTTY || !/^(?:.*\/)?(?:sh|ash|dash)$/.test(shell)) return command;
+  const leader = `"$0"; echo $? > ${EXIT}; exec 2> /dev/null`;
+  return [shell, '-c', `"$0" -mc '${leader}' "$0"; read -r code < ${EXIT}; exit "$code"`, shell];
 }
 
 /** Whether root can do without a user namespace; in a container he often cannot. */
