@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { span } from './arguments.ts';
 import { CliError, toCliError } from './errors.ts';
 import { printDocument, printText } from './output/document.ts';
-import { clockTime } from './output/duration.ts';
+import { nearTime } from './output/duration.ts';
 import { oneLine } from './output/text.ts';
 import { shortId } from './output/words.ts';
 import { clientOf, optionsOf, type Session } from './session.ts';
@@ -64,9 +64,7 @@ async function point(id: string, self: Command, session: Session): Promise<void>
     ...(options.for === undefined ? {} : { seconds: options.for }),
   });
   if (options.json) return printDocument({ device: id, pointer });
-  const until = new Date(pointer.expiresAt);
-  const today = until.toDateString() === new Date().toDateString();
-  const time = today ? clockTime(until.getTime()).slice(0, 5) : until.toLocaleString('sv').slice(0, 16);
+  const time = nearTime(Date.parse(pointer.expiresAt), Date.now());
   const name = [ref, shortId(pointer.commit)].filter(Boolean).join(', ');
   printText(`${id} takes ${oneLine(name)} from ${oneLine(pointer.url)} at its next look, until ${time}.`);
   printText(`Back to its channel before that: treeline device back ${id}`);

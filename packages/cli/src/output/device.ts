@@ -1,7 +1,7 @@
 import type { Device, DeviceDetail, DeviceEvent, DevicePointer, Release } from '@treeline/server';
 import type { Style } from './colour.ts';
 import { paint } from './colour.ts';
-import { clockTime, formatAge } from './duration.ts';
+import { formatAge, nearTime } from './duration.ts';
 import { fields } from './fields.ts';
 import { sourceTable } from './provenance.ts';
 import { type Cell, formatTable } from './table.ts';
@@ -38,10 +38,10 @@ function stateOf(device: Device): string {
 }
 
 /** Why it is in that state, or what it should run instead. */
-function reasonOf(device: Device, releases: Release[]): string {
+function reasonOf(device: Device, { releases, now }: Context): string {
   if (!device.accepted) return `let it in: treeline devices set ${device.id} --accept`;
   const parts: string[] = [];
-  if (device.pointer) parts.push(pointerText(device.pointer, device));
+  if (device.pointer) parts.push(pointerText(device.pointer, device, now));
   if (device.rolledBackFrom) parts.push(`came back from ${releaseName(device.rolledBackFrom, releases)}`);
   if (device.reason) parts.push(device.reason);
   if (parts.length === 0 && device.target && device.target !== device.current) {
@@ -51,11 +51,11 @@ function reasonOf(device: Device, releases: Release[]): string {
 }
 
 /** Where a device is pointed, by whom, for how long, and whether it is there already. */
-function pointerText({ url, ref, commit, by, expiresAt }: DevicePointer, device: Device): string {
+function pointerText({ url, ref, commit, by, expiresAt }: DevicePointer, device: Device, now: number): string {
   const what = [ref, shortId(commit)].filter(Boolean).join(' ');
   const failed = device.badReleases.some((bad) => bad.commit === commit);
   const done = failed ? ', where it failed' : device.current === commit ? '' : ', not there yet';
-  return `pointed at ${what} of ${url} until ${clockTime(Date.parse(expiresAt)).slice(0, 5)} by ${by}${done}`;
+  return `pointed at ${what} of ${url} until ${nearTime(Date.parse(expiresAt), now)} by ${by}${done}`;
 }
 
 /** A commit as `7 1a2b3c4d5e` if it is release 7, else its first characters. */
@@ -74,7 +74,7 @@ export function deviceTable(devices: Device[], { releases, now }: Context): stri
       device.current ? releaseName(device.current, releases) : '-',
       device.channel ?? '-',
       device.lastSeen ? formatAge(Date.parse(device.lastSeen), now) : 'never',
-      { text: reasonOf(device, releases), below: true },
+      { text: reasonOf(device, { releases, now }), below: true },
     ];
   });
   return formatTable(
@@ -110,7 +110,7 @@ export function formatOrigins(devices: Device[], releases: Release[]): string {
 export function formatDevice(device: DeviceDetail, context: Context & { events: number }): string {
   const { releases, now } = context;
   const state = stateOf(device);
-  const reason = reasonOf(device, releases);
+  const reason = reasonOf(device, { releases, now });
   const named = (commit: string | null) => (commit ? oneLine(releaseName(commit, releases)) : '-');
   const pairs: Array<[string, string]> = [
     ['device', paint('bold', oneLine(device.id))],

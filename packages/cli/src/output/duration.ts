@@ -27,6 +27,14 @@ export function clockTime(milliseconds: number): string {
   return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
 }
 
+/** A moment that is not far away: the time of day, with the date if that is another day than `now`. */
+export function nearTime(milliseconds: number, now: number): string {
+  const date = new Date(milliseconds);
+  const time = clockTime(milliseconds).slice(0, 5);
+  if (date.toDateString() === new Date(now).toDateString()) return time;
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${time}`;
+}
+
 function two(value: number): string {
   return String(value).padStart(2, '0');
 }

@@ -10,7 +10,7 @@ import { shortPath } from '../connection/folder.ts';
 import { CliError } from '../errors.ts';
 import { paint } from '../output/colour.ts';
 import { printJsonLine, printText } from '../output/document.ts';
-import { clockTime } from '../output/duration.ts';
+import { clockTime, nearTime } from '../output/duration.ts';
 import { oneLine } from '../output/text.ts';
 import { shortId } from '../output/words.ts';
 import { clientOf, optionsOf, type Session } from '../session.ts';
@@ -135,7 +135,7 @@ async function placeToListen(text: string | undefined, peers: Peers): Promise<{ 
     return { host: host ?? (peers.named.length > 0 ? '::' : LOOPBACK), port };
   }
   const towards = await Promise.all(peers.named.map(addressTowards));
-  const addresses = new Set(towards.filter((address) => address !== null && address !== LOOPBACK && address !== '::1'));
+  const addresses = new Set(towards.filter((address) => address !== null && !isLoopback(address)));
   if (addresses.size === 0) return { host: LOOPBACK, port: PORT };
   const [only] = addresses;
   return { host: addresses.size === 1 ? only! : '::', port: PORT };
@@ -191,8 +191,9 @@ async function announce(o: {
   if (options.json) {
     return printJsonLine({ type: 'up', url, refs: Object.fromEntries(refs), allow: peers.named, until });
   }
-  const whom = ['this machine', ...peers.named].join(', ');
-  const end = until ? ` until ${clockTime(until.getTime()).slice(0, 5)}` : '';
+  const others = peers.named.filter((address) => !isLoopback(address));
+  const whom = ['this machine', ...others].join(', ');
+  const end = until ? ` until ${nearTime(until.getTime(), Date.now())}` : '';
   printText(`${paint(['bold', 'green'], 'Serving')} to ${oneLine(whom)}${end}; Ctrl-C ends it.`);
   for (const [ref, commit] of refs) printText(`  ${oneLine(ref)}  ${shortId(commit)}`);
   const [ref = ''] = refs.keys();
@@ -202,9 +203,13 @@ async function announce(o: {
   printText(`Stock ostree pulls it:`);
   printText(`  ostree remote add --no-gpg-verify mine ${url}`);
   printText(`  ostree pull mine ${oneLine(ref)}`);
-  if (peers.named.length === 0) {
+  if (others.length === 0) {
     printText(paint('dim', '\nOnly this machine can ask. Let others in: --allow ADDRESS, or --device ID.'));
   }
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || address.startsWith('127.');
 }
 
 function tellPeer(address: string, allowed: boolean, json: boolean): void {
