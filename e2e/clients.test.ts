@@ -58,7 +58,7 @@ before(async () => {
   for (const nginx of [plain, cache, statics]) cleanUp.push(() => nginx.stop());
   places.set('Treeline’s server', `${server.url}/repos/public`);
   places.set('nginx on the folder', plain.url);
-  places.set('an nginx cache in front of Treeline', cache.url);
+  places.set('an nginx cache in front of Treeline', `${cache.url}/repos/public`);
   places.set('a static export', statics.url);
 });
 

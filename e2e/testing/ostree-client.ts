@@ -42,7 +42,20 @@ export function trixieClient(): OstreeClient {
     execFileSync('mmdebstrap', ['--quiet', '--variant=extract', include, 'trixie', fresh, source], { stdio: 'pipe' });
     renameSync(fresh, TRIXIE);
   }
-  const box = ['--ro-bind', TRIXIE, '/', '--proc', '/proc', '--dev', '/dev', '--tmpfs', '/tmp', '--die-with-parent'];
+  const box = [
+    '--ro-bind',
+    TRIXIE,
+    '/',
+    '--proc',
+    '/proc',
+    '--dev',
+    '/dev',
+    '--tmpfs',
+    '/tmp',
+    '--tmpfs',
+    '/var/tmp',
+    '--die-with-parent',
+  ];
   const version = execFileSync('bwrap', [...box, 'ostree', '--version'], { encoding: 'utf8' });
   return {
     name: describe(version),
