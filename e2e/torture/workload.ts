@@ -56,7 +56,8 @@ export async function work(options: WorkloadOptions): Promise<Done> {
       pushed.push(await call.untilItIsDone((url, token) => developer.push(url, token)));
       done.pushes++;
     } else if (dice < PUSH_SHARE + PRUNE_SHARE) {
-      await call.post('/prune', {});
+      await call.post('/repositories/public/prune', {});
+      await call.post('/store/prune', {});
       done.prunes++;
     } else {
       // Mostly the newest; now and then one of before, as when somebody takes a release back.
