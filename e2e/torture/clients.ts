@@ -43,6 +43,9 @@ export interface Experience {
  */
 const NOT_THERE = /\[(7|18|52|55|56)\] |Connection refused|Connection reset/;
 
+/** Eight clients that never pause leave a small machine no time for the server. */
+const PAUSE_MS = 250;
+
 /** Pulls channel after channel until it is told to stop. Throws at the first failure that is not a server's absence. */
 export async function pullInLoops(what: PullingClient, signal: AbortSignal): Promise<Experience> {
   const { client, folder, mode, url, channels } = what;
@@ -81,6 +84,7 @@ export async function pullInLoops(what: PullingClient, signal: AbortSignal): Pro
       `${experience.name}: ${channel} is at ${commit}, which was never released`,
     );
     if (round % 10 === 9) await must('fsck', '--quiet');
+    await sleep(PAUSE_MS);
   }
   await must('fsck', '--quiet');
   return experience;

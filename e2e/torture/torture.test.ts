@@ -18,8 +18,12 @@ import { type AcknowledgedRelease, work } from './workload.ts';
 const OPERATIONS = Number(process.env.TREELINE_TORTURE ?? 300);
 const CHANNELS = ['torture/alpha', 'torture/beta', 'torture/gamma'];
 const CLIENTS = 8;
-/** ms between a start and the next kill, at least and at most. */
-const KILL_AFTER = [500, 6000] as const;
+/**
+ * How much the server has done between a start and the next kill, at least and at most; then at any moment of so many ms.
+ * Not by time alone: a machine that needs long to start it would get nothing done.
+ */
+const KILL_AFTER = [2, 10] as const;
+const KILL_WITHIN_MS = 1500;
 
 test('whatever is killed when, clients get whole releases and nothing acknowledged is lost', async (t) => {
   const seed = Number(process.env.TREELINE_SEED ?? Date.now() % 1_000_000);
@@ -48,11 +52,13 @@ test('whatever is killed when, clients get whole releases and nothing acknowledg
   const released = new Map(CHANNELS.map((channel) => [channel, new Set<string>()]));
   const outages: Outage[] = [];
   const stop = new AbortController();
+  let operations = 0;
   const working = CHANNELS.map((channel, index) =>
     work({
       ...{ server, random, channel, ref: `dev/torture-${index}`, folder: join(folder, `work-${index}`) },
       operations: Math.ceil(OPERATIONS / CHANNELS.length),
       signal: stop.signal,
+      onDone: () => void operations++,
       onRelease: (commit) => void released.get(channel)!.add(commit),
     }),
   );
@@ -84,7 +90,7 @@ test('whatever is killed when, clients get whole releases and nothing acknowledg
       throw error;
     });
   });
-  const killing = killNowAndThen(server, { outages, random, signal: stop.signal });
+  const killing = killNowAndThen(server, { outages, random, operations: () => operations, signal: stop.signal });
   // All end before anything is cleaned up, whoever fails.
   await Promise.allSettled([running, killing, ...pulling]);
   const [done, kills, experiences] = [await running, await killing, await Promise.all(pulling)];
@@ -148,12 +154,15 @@ async function assertNothingLost(server: TreelineServer, acknowledged: readonly 
 
 async function killNowAndThen(
   server: TreelineServer,
-  { outages, random, signal }: { outages: Outage[]; random: () => number; signal: AbortSignal },
+  o: { outages: Outage[]; random: () => number; operations: () => number; signal: AbortSignal },
 ): Promise<number> {
+  const { outages, random, operations, signal } = o;
   const [least, most] = KILL_AFTER;
   let kills = 0;
-  while (!signal.aborted) {
-    await sleep(least + random() * (most - least), undefined, { signal }).catch(() => {});
+  for (;;) {
+    const after = operations() + least + random() * (most - least);
+    while (operations() < after && !signal.aborted) await sleep(20);
+    await sleep(random() * KILL_WITHIN_MS, undefined, { signal }).catch(() => {});
     if (signal.aborted) break;
     const outage: Outage = { from: Date.now(), until: null };
     outages.push(outage);

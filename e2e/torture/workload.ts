@@ -33,6 +33,8 @@ export interface WorkloadOptions {
   signal: AbortSignal;
   /** The ref of the store that it pushes to. */
   ref: string;
+  /** Told when the server has said yes to something. */
+  onDone(): void;
   /** Told before a commit can become visible to anybody. */
   onRelease(commit: string): void;
 }
@@ -68,6 +70,7 @@ export async function work(options: WorkloadOptions): Promise<Done> {
       if (release.state === 'published') done.acknowledged.push({ number: release.number, channel, commit });
       done.publishes++;
     }
+    options.onDone();
   }
   return done;
 }
