@@ -154,6 +154,7 @@ export async function createSession(repo: Repo, identity: PushIdentity, now: num
   await rm(begun, { recursive: true, force: true });
   await mkdir(begun, { recursive: true, mode: 0o700 });
   await writeSessionFile(begun, identity);
+  utimesSync(join(begun, FILE), now / 1000, now / 1000);
   await rename(begun, path);
   return new PushSession(id, identity, { path, usedAt: now });
 }
