@@ -435,7 +435,7 @@ test('a sender whose connection is cut in the middle of a pack leaves only what 
     body,
     duplex: 'half',
     signal: controller.signal,
-  } as RequestInit);
+  });
   cut.catch(() => {});
   const received = async () =>
     (await receiver.missing(id, 'somebody', pieces)).filter((state) => state === 'received').length;
