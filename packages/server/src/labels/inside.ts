@@ -21,36 +21,45 @@ interface LabelledTree {
 }
 
 /**
- * Labels of trees that are inside of another, at any depth. A commit that the server made says what went into it; of one
- * that was pushed only the checksums of its folders tell that somebody put a restricted tree into it.
+ * A search for labels of trees that are inside of others, at any depth. A commit that the server made says what went
+ * into it; of one that was pushed only the checksums of its folders tell that somebody put a restricted tree into it.
+ *
+ * It is for one walk: of a history of commits that share most of their folders, each folder is looked at once.
  */
-export async function labelsInside(
-  { db, store }: { db: Queryable; store: Repo },
-  root: Checksum,
-): Promise<LabelInside[]> {
-  const labelled = await labelledTrees(db);
-  labelled.delete(EMPTY_FOLDER);
-  if (labelled.size === 0) return [];
-  const found: LabelInside[] = [];
-  const seen = new Set<Checksum>([root]);
-  const waiting: [contents: Checksum, folder: string][] = [[root, '']];
-  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    const [contents, folder] = next;
-    for (const [name, dir] of (await readDirTree(store, contents)).dirs) {
-      if (seen.has(dir.contents)) continue;
-      seen.add(dir.contents);
-      const path = `${folder}/${name}`;
-      for (const one of labelled.get(dir.contents) ?? []) found.push({ ...one, folder: path });
-      waiting.push([dir.contents, path]);
+export function searchInside({
+  db,
+  store,
+}: {
+  db: Queryable;
+  store: Repo;
+}): (root: Checksum) => Promise<LabelInside[]> {
+  const seen = new Set<Checksum>();
+  let labels: Promise<Map<Checksum, LabelledTree[]>> | undefined;
+  return async (root) => {
+    labels ??= labelledTrees(db);
+    const labelled = await labels;
+    if (labelled.size === 0) return [];
+    const found: LabelInside[] = [];
+    const waiting: [contents: Checksum, folder: string][] = [[root, '']];
+    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+      const [contents, folder] = next;
+      for (const [name, dir] of (await readDirTree(store, contents)).dirs) {
+        if (seen.has(dir.contents)) continue;
+        seen.add(dir.contents);
+        const path = `${folder}/${name}`;
+        for (const one of labelled.get(dir.contents) ?? []) found.push({ ...one, folder: path });
+        waiting.push([dir.contents, path]);
+      }
     }
-  }
-  return found;
+    return found;
+  };
 }
 
 /** Trees that have a label, by their root folder: labelled themselves, or made or owned by a name that is. */
 async function labelledTrees(db: Queryable): Promise<Map<Checksum, LabelledTree[]>> {
   const trees = new Map<Checksum, LabelledTree[]>();
-  const add = (contents: string, tree: LabelledTree) => void trees.set(contents, [...(trees.get(contents) ?? []), tree]);
+  const add = (contents: string, tree: LabelledTree) =>
+    void trees.set(contents, [...(trees.get(contents) ?? []), tree]);
   for (const row of await db.selectFrom('labels').selectAll().execute()) {
     if (row.label !== 'public') add(row.contents, row);
   }
@@ -77,5 +86,6 @@ async function labelledTrees(db: Queryable): Promise<Map<Checksum, LabelledTree[
       .execute();
     for (const { contents, commit } of revisions) add(contents, { label, commit, reason });
   }
+  trees.delete(EMPTY_FOLDER);
   return trees;
 }

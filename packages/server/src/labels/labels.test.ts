@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type Metadata, withTransaction, writeCommit } from '@treeline/ostree';
@@ -157,6 +157,10 @@ describeDatabases('labels', (fresh) => {
     assert.equal(end.publication.state, 'failed');
     assert.match(end.publication.message ?? '', /public does not admit commit \w+ \(restricted:recalled\)/);
     assert.equal((await core.db.selectFrom('releases').select('state').execute())[0]?.state, 'failed');
+    // It had been copied by then; who knows its checksum must not get it.
+    const objects = join(core.repositories.find('public')!.path, 'objects');
+    const left = readdirSync(objects).flatMap((prefix) => readdirSync(join(objects, prefix)));
+    assert.deepEqual(left, []);
     stop.abort();
     await running;
   });

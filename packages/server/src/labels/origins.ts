@@ -3,7 +3,7 @@ import { Provenance } from '../api/schema.ts';
 import type { Core } from '../core.ts';
 import { PROVENANCE } from '../executions/outputs.ts';
 import { outputsOf } from '../executions/spec.ts';
-import { type LabelInside, labelsInside } from './inside.ts';
+import { type LabelInside, searchInside } from './inside.ts';
 
 /** Something that a commit was made from. */
 export interface Origin {
@@ -38,8 +38,8 @@ const CACHED = 20_000;
 export interface OriginReader {
   /** null for a commit that the store does not have. */
   read(commit: string): Promise<CommitOrigins | null>;
-  /** Labels of trees that are folders of this one. */
-  inside(tree: { contents: string }): Promise<LabelInside[]>;
+  /** Begins a search for labels of trees that are folders of others, for one walk. */
+  search(): (contents: string) => Promise<LabelInside[]>;
 }
 
 export function createOriginReader(core: Pick<Core, 'db' | 'store'>): OriginReader {
@@ -74,7 +74,7 @@ export function createOriginReader(core: Pick<Core, 'db' | 'store'>): OriginRead
       origins.delete(commit);
       return { ...rest, origins: [...origins.values()] };
     },
-    inside: ({ contents }) => labelsInside(core, contents),
+    search: () => searchInside(core),
   };
 }
 

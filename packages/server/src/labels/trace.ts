@@ -59,6 +59,7 @@ export const LOST: Label = 'restricted:of unknown origin';
 export async function traceLabels(deps: TraceDeps, commit: string): Promise<Trace> {
   const trace: Trace = { labels: [], met: [] };
   const seen = new Set<string>([commit]);
+  const search = deps.origins.search();
   const waiting: { commit: string; path: string[]; parent: boolean; known: ReadonlySet<Label> }[] = [
     { commit, path: [], parent: false, known: new Set() },
   ];
@@ -82,7 +83,7 @@ export async function traceLabels(deps: TraceDeps, commit: string): Promise<Trac
       known.add(label.label);
     }
     if (!made) {
-      for (const { label, folder, commit: inside, reason } of await deps.origins.inside(found.tree)) {
+      for (const { label, folder, commit: inside, reason } of await search(found.tree.contents)) {
         if (known.has(label)) continue;
         known.add(label);
         const way = [...path, `its ${folder}`];

@@ -48,9 +48,11 @@ export async function decidePublication(
 ): Promise<DecidedPublication> {
   assertBesideEachOther(wish);
   const releases: ReleaseRow[] = [];
+  const channels = await knownChannels(trx, wish.repository);
   for (const item of wish.items) {
     const number = await nextNumber(trx, 'releases');
-    const row = await decideRelease(trx, { wish, item, number, publication: releases[0]?.number ?? number });
+    const publication = releases[0]?.number ?? number;
+    const row = await decideRelease(trx, { wish, item, number, publication, channels });
     releases.push(row);
   }
   const [first] = releases as [ReleaseRow, ...ReleaseRow[]];
@@ -99,7 +101,7 @@ async function tell(trx: Queryable, core: Core, row: ReleaseRow, { by, run }: Pu
 
 async function decideRelease(
   trx: Queryable,
-  o: { wish: PublicationWish; item: WishedRelease; number: number; publication: number },
+  o: { wish: PublicationWish; item: WishedRelease; number: number; publication: number; channels: readonly string[] },
 ): Promise<ReleaseRow> {
   const { wish, item, number } = o;
   const { repository } = wish;
@@ -129,7 +131,8 @@ async function decideRelease(
       },
     );
   }
-  const beside = await conflictingChannel(trx, { repository, channel });
+  // Refs are files: no channel is a folder of another.
+  const beside = o.channels.find((other) => inTheWay(other, channel));
   const refused = beside && `channel ${channel} cannot be beside channel ${beside} of ${repository}`;
   if (refused && wish.run === null) throw new ServerError('conflict', refused, { hint: FOLDER_HINT });
   const superseded = !refused && decision.action === 'superseded';
@@ -186,11 +189,8 @@ async function currentRelease(
   return row ?? null;
 }
 
-/** A channel of the repository that is a folder of the wanted one, or lies below it: refs are files. */
-async function conflictingChannel(
-  trx: Queryable,
-  { repository, channel }: { repository: string; channel: string },
-): Promise<string | null> {
+/** Channels of a repository that have a release, or are about to. */
+async function knownChannels(trx: Queryable, repository: string): Promise<string[]> {
   const rows = await trx
     .selectFrom('releases')
     .select('channel')
@@ -199,7 +199,7 @@ async function conflictingChannel(
     .where('state', 'in', ['publishing', 'published'])
     .orderBy('channel')
     .execute();
-  return rows.map((row) => row.channel).find((other) => inTheWay(other, channel)) ?? null;
+  return rows.map((row) => row.channel);
 }
 
 function inTheWay(one: string, other: string): boolean {

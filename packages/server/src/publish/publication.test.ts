@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import {
@@ -145,6 +154,23 @@ describeDatabases('a publication', (fresh) => {
     assert.equal(hasObject(repo, 'commit', secret.commit), false);
   });
 
+  const memory = '/dev/shm';
+  const skip = !existsSync(memory) && 'there is no second file system here';
+  test('is copied where the published folder is on another file system than the store', { skip }, async (t) => {
+    const { core, start } = await setUp(t);
+    start();
+    const elsewhere = mkdtempSync(join(memory, 'treeline-repos-'));
+    t.after(() => rmSync(elsewhere, { recursive: true, force: true }));
+    symlinkSync(elsewhere, join(core.folder.repos, 'apart'));
+    const one = await storeCommit(core, { v: '1', 'deep/er': '2' });
+    await publishTogether(core, { a: one }, 'apart');
+    const { path } = core.repositories.find('apart')!;
+    const commit = join(path, 'objects', one.commit.slice(0, 2), `${one.commit.slice(2)}.commit`);
+    assert.equal(statSync(commit).dev, statSync(elsewhere).dev);
+    assert.notEqual(statSync(commit).dev, statSync(core.store.path).dev);
+    await ostree('fsck', '--quiet', '--repo', path);
+  });
+
   test('cut off before each step it begins again and is whole: fsck, refs, signatures, deltas, no staging left', async (t) => {
     const { core } = await setUp(t, {});
     await makeKey(core, 'release', BY);
@@ -225,10 +251,12 @@ describeDatabases('a publication', (fresh) => {
       return repo;
     };
     const trusting = await client('trusting', home.gpg('--export'));
-    await ostree('pull', '--repo', trusting, 'line', 'robot/edge');
-    assert.equal(await ostree('rev-parse', '--repo', trusting, 'line:robot/edge'), two.commit);
     // By its checksum the older one comes without the summary, and with a signature of its own.
     await ostree('pull', '--repo', trusting, 'line', one.commit);
+    await ostree('refs', '--repo', trusting, '--create', 'line:robot/edge', one.commit);
+    await ostree('pull', '--repo', trusting, '--require-static-deltas', 'line', 'robot/edge');
+    assert.equal(await ostree('rev-parse', '--repo', trusting, 'line:robot/edge'), two.commit);
+    await ostree('fsck', '--quiet', '--repo', trusting);
     const other = await client('other', stranger.gpg('--export'));
     await assert.rejects(ostree('pull', '--repo', other, 'line', 'robot/edge'), /public key not found|GPG/);
   });

@@ -15,6 +15,7 @@ import { makeDeltas } from './deltas.ts';
 import type { Work } from './publication.ts';
 import { keyName } from './signers.ts';
 import type { PublicationStep } from './tables.ts';
+import { takeBack } from './take-back.ts';
 
 /** That a key has signed a commit. */
 export interface SignatureNote {
@@ -52,7 +53,12 @@ export const doing: Record<PublicationStep, (work: Work) => Promise<void>> = {
   async refs(work) {
     const { repo, releases, signal } = work;
     // Deltas take their time, and somebody may have put a label on something meanwhile.
-    await admitAll(work);
+    try {
+      await admitAll(work);
+    } catch (error) {
+      await takeBack(work.core, repo, work);
+      throw error;
+    }
     await withTransaction(
       repo,
       async (tx) => {
