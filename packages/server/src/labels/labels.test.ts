@@ -28,7 +28,10 @@ describeDatabases('labels', (fresh) => {
     const commitOn = (stored: Stored, o: { parent?: string; metadata?: Metadata; subject?: string }): Promise<string> =>
       withTransaction(core.store, (tx) => writeCommit(tx, { tree: stored.tree, subject: 'again', ...o }));
     const label = (on: Stored, text: string) => setLabel(core, { kind: 'commit', ...on }, { label: text, ...why });
-    return { core, ways, commitOn, label, start: () => void (publisher ??= runPublisher(core)) };
+    const start = () => {
+      publisher ??= runPublisher(core);
+    };
+    return { core, ways, commitOn, label, start };
   };
   const short = (commit: string) => `commit ${commit.slice(0, 10)}`;
 

@@ -1,5 +1,3 @@
-import type { Selectable } from 'kysely';
-
 /** A label of a tree: every commit of that tree has it. */
 export interface LabelTable {
   contents: string;
@@ -42,6 +40,3 @@ export interface LabelTables {
   name_labels: NameLabelTable;
   result_inputs: ResultInputTable;
 }
-
-export type LabelRow = Selectable<LabelTable>;
-export type NameLabelRow = Selectable<NameLabelTable>;

@@ -88,7 +88,7 @@ async function isCurrent(repo: Repo, delta: { from: string; to: string }): Promi
  * From which commits a release gets deltas: what most devices of the channel run comes first, then the releases
  * before, newest first. Only commits that the published repository still has.
  */
-export async function deltaSources(
+async function deltaSources(
   core: Core,
   repo: Repo,
   release: Pick<ReleaseRow, 'repository' | 'channel' | 'commit' | 'number'>,

@@ -62,7 +62,10 @@ describeDatabases('a publication', (fresh) => {
     await core.repositories.set('public', settings, BY);
     let publisher: Promise<void> | undefined;
     t.after(() => publisher);
-    return { core, start: () => void (publisher ??= runPublisher(core)) };
+    const start = () => {
+      publisher ??= runPublisher(core);
+    };
+    return { core, start };
   };
 
   test('brings several refs together: one summary has them all, and the releases know of one another', async (t) => {
