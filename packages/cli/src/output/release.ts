@@ -1,4 +1,4 @@
-import type { Publication, ReleaseDetail } from '@treeline/server';
+import type { Publication, Release, ReleaseDetail } from '@treeline/server';
 import { stepOf } from '../publications.ts';
 import { formatBytes } from './bytes.ts';
 import { paint } from './colour.ts';
@@ -8,6 +8,12 @@ import { stateStyle } from './run.ts';
 import { type Cell, formatTable } from './table.ts';
 import { oneLine } from './text.ts';
 import { shortId } from './words.ts';
+
+/** The state of a release in a list, with what retention says of its commit. */
+export function stateWords({ state, pinned, droppedAt }: Pick<Release, 'state' | 'pinned' | 'droppedAt'>): string {
+  if (pinned) return `${state}, pinned`;
+  return droppedAt ? `${state}, dropped` : state;
+}
 
 /** One release for people, with the publication that it is part of. */
 export function formatRelease({ release, publication }: ReleaseDetail, now: number): string {
@@ -23,6 +29,14 @@ export function formatRelease({ release, publication }: ReleaseDetail, now: numb
     ['reason', oneLine(release.reason)],
   ];
   if (release.artifact) pairs.splice(3, 0, ['artifact', oneLine(release.artifact)]);
+  if (release.pinned) pairs.push(['pinned', oneLine(`by ${release.pinned.by}: ${release.pinned.reason}`)]);
+  if (release.droppedAt) {
+    const since = formatAge(Date.parse(release.droppedAt), now);
+    pairs.push([
+      'dropped',
+      `${since}: nothing keeps its commit in ${oneLine(release.repository)}; see treeline prune -n`,
+    ]);
+  }
   if (release.message && release.state !== 'publishing') pairs.push(['message', oneLine(release.message)]);
   const keys = publication.signatures.filter(({ commit }) => commit === release.commit).map(({ key }) => oneLine(key));
   pairs.push(['signed by', keys.join(', ') || 'nobody']);

@@ -31,6 +31,7 @@ const words: Record<string, string> = {
   release: 'a release',
   result: 'a result of a job',
   source: 'a source revision',
+  label: 'a label',
   pin: 'a pin',
   device: 'a device',
   origin: 'a commit that was made from it',

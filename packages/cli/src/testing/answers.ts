@@ -115,6 +115,8 @@ export function release(number: number, changes: Partial<Release> = {}): Release
     step: null,
     progress: null,
     by: null,
+    pinned: null,
+    droppedAt: null,
     createdAt: time,
     publishedAt: time,
     ...changes,

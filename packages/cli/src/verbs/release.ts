@@ -5,7 +5,7 @@ import { CliError } from '../errors.ts';
 import { paint } from '../output/colour.ts';
 import { printDocument, printText } from '../output/document.ts';
 import { formatAge } from '../output/duration.ts';
-import { formatRelease } from '../output/release.ts';
+import { formatRelease, stateWords } from '../output/release.ts';
 import { stateStyle } from '../output/run.ts';
 import { formatTable } from '../output/table.ts';
 import { shortId } from '../output/words.ts';
@@ -91,7 +91,7 @@ async function list(name: string | undefined, self: Command, session: Session): 
     { text: release.current ? '*' : '', style: ['bold' as const, 'green' as const] },
     `${release.repository}:${release.channel}`,
     shortId(release.commit),
-    { text: release.state, style: stateStyle(release.state) },
+    { text: stateWords(release), style: stateStyle(release.state) },
     release.state === 'publishing' ? stepOf(release).replace(/^: /, '') : (release.message ?? release.reason),
     formatAge(Date.parse(release.publishedAt ?? release.createdAt), now),
   ]);

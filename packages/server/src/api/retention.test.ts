@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { openRepo, withTransaction, writeCommit } from '@treeline/ostree';
 import { storeFiles } from '../testing/runner.ts';
 import { startTestServer, type TestServer } from '../testing/server.ts';
-import type { DiskUseAnswer, Pin, PrunedRepository } from './schema.ts';
+import type { DiskUseAnswer, Pin, PrunedRepository, Release } from './schema.ts';
 
 /** A server with three releases of a channel, of which two are kept. */
 async function setUp(t: Parameters<typeof startTestServer>[0]): Promise<{ server: TestServer; commits: string[] }> {
@@ -70,6 +70,11 @@ test('a pin keeps a commit until it is taken back', async (t) => {
     pins.map(({ reason }) => reason),
     ['certified until 2030'],
   );
+  const listed = async () => (await server.get<{ releases: Release[] }>('/releases')).releases;
+  assert.deepEqual(
+    (await listed()).map(({ pinned }) => pinned),
+    [null, null, { by: 'admin', reason: 'certified until 2030' }],
+  );
   const kept = await server.post<PrunedRepository>('/repositories/public/prune', {});
   assert.deepEqual(
     kept.commits.map(({ state }) => state),
@@ -78,6 +83,17 @@ test('a pin keeps a commit until it is taken back', async (t) => {
   assert.equal((await server.call('DELETE', `/pins/${first}`)).status, 404); // it is pinned in `public` alone
   assert.equal((await server.call('DELETE', `/pins/${first}?repository=public`)).status, 204);
   assert.equal((await server.call('DELETE', `/pins/${first}?repository=public`)).status, 404);
+  assert.equal((await server.call('PATCH', '/repositories/public', { retention: { grace: 1 } })).status, 200);
+  await server.post('/repositories/public/prune', {});
+  assert.deepEqual(
+    (await listed()).map(({ pinned, droppedAt }) => [pinned, droppedAt === null]),
+    [
+      [null, true],
+      [null, true],
+      [null, false],
+    ],
+  );
+  assert.equal((await server.call('PATCH', '/repositories/public', { retention: { grace: 0 } })).status, 200);
   const gone = await server.post<PrunedRepository>('/repositories/public/prune', {});
   assert.equal(gone.commits.at(-1)!.state, 'gone');
   for (const [body, status] of [

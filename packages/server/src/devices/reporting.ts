@@ -2,6 +2,7 @@ import type { Database } from '../database/open.ts';
 import type { EventLog } from '../events/log.ts';
 import { releaseFailed } from './decisions.ts';
 import { type ReceivedEvent, storableText } from './events.ts';
+import { forgetRun } from './runs.ts';
 import type { StateReport } from './schema.ts';
 import type { DeviceEventRow } from './tables.ts';
 
@@ -48,6 +49,7 @@ export function createReporting(o: { db: Database; events: EventLog; now: () => 
             .values({ device_id: id, commit: bad, reason, at: now() })
             .onConflict((conflict) => conflict.columns(['device_id', 'commit']).doNothing())
             .execute();
+          await forgetRun(trx, id, bad);
         }
         // Polling devices say "checking" and "idle" for ever; only news is worth an event.
         const news =

@@ -1,9 +1,7 @@
 import type { Queryable } from '../database/open.ts';
 
-/** Kept for each device: what it runs and some before that, in case that it goes to and fro. */
-const KEPT = 6;
-/** A device has the deployment that it runs and the one before; one more for who keeps three. */
-const FALLBACKS = 2;
+/** Kept for each device: a device has the deployment that it runs and the one before; one more for who keeps three. */
+const KEPT = 3;
 
 /** Notes that a device was seen running a commit after another one. */
 export async function noteRun(
@@ -21,40 +19,61 @@ export async function noteRun(
     .where('device_id', '=', device)
     .orderBy('since', 'desc')
     .execute();
-  const old = rows.slice(KEPT).map((row) => row.commit);
-  if (old.length === 0) return;
-  await trx.deleteFrom('device_runs').where('device_id', '=', device).where('commit', 'in', old).execute();
+  for (const { commit: old } of rows.slice(KEPT)) await forgetRun(trx, device, old);
 }
 
-/** What a device has, as far as it is known: what it runs, was last offered, and may boot again. */
-export interface DeviceHoldings {
-  id: string;
-  current: string | null;
-  offered: string | null;
-  before: string[];
+/** Notes that a commit was bad on a device: it came back from it, and is never offered it again. */
+export async function forgetRun(trx: Queryable, device: string, commit: string): Promise<void> {
+  await trx.deleteFrom('device_runs').where('device_id', '=', device).where('commit', '=', commit).execute();
+}
+
+/** What devices do with a commit: they run it, may be fetching it, may boot it again. */
+export interface HeldCommit {
+  commit: string;
+  as: 'running' | 'offered' | 'fallback';
+  devices: number;
+  /** One of them; null where it would cost too much to say. */
+  one: string | null;
 }
 
 /**
- * What devices have. What was bad on a device is nothing that it falls back to: it is offered to it never again, and it
- * came back from it.
+ * The commits that devices have, as far as it is known: what they run, what they were last offered, and what they ran
+ * before that. Counted from indexes alone, as there may be very many devices.
  */
-export async function deviceHoldings(db: Queryable): Promise<DeviceHoldings[]> {
-  const devices = await db
+export async function heldCommits(db: Queryable): Promise<HeldCommit[]> {
+  const running = await db
     .selectFrom('devices')
-    .select(['id', 'current_commit', 'offered_commit'])
-    .orderBy('id')
+    .select((eb) => ['current_commit as commit', eb.fn.countAll<number>().as('devices'), eb.fn.min('id').as('one')])
+    .where('current_commit', 'is not', null)
+    .groupBy('current_commit')
+    .orderBy('current_commit')
     .execute();
-  const runs = await db.selectFrom('device_runs').selectAll().orderBy('since', 'desc').execute();
-  const bad = await db.selectFrom('device_bad_releases').select(['device_id', 'commit']).execute();
-  const isBad = new Set(bad.map((row) => `${row.device_id} ${row.commit}`));
-  const byDevice = Map.groupBy(runs, (row) => row.device_id);
-  return devices.map(({ id, current_commit: current, offered_commit: offered }) => ({
-    id,
-    current,
-    offered,
-    before: (byDevice.get(id) ?? [])
-      .map((row) => row.commit)
-      .filter((commit) => commit !== current && !isBad.has(`${id} ${commit}`))
-      .slice(0, FALLBACKS),
-  }));
+  const offered = await db
+    .selectFrom('devices')
+    .select((eb) => ['offered_commit as commit', eb.fn.countAll<number>().as('devices'), eb.fn.min('id').as('one')])
+    .where('offered_commit', 'is not', null)
+    .where((eb) => eb.or([eb('current_commit', 'is', null), eb('current_commit', '!=', eb.ref('offered_commit'))]))
+    .groupBy('offered_commit')
+    .orderBy('offered_commit')
+    .execute();
+  const ran = await db
+    .selectFrom('device_runs')
+    .select((eb) => ['commit', eb.fn.countAll<number>().as('devices')])
+    .groupBy('commit')
+    .orderBy('commit')
+    .execute();
+  const runningNow = new Map(running.map(({ commit, devices }) => [commit, Number(devices)]));
+  const held: HeldCommit[] = [];
+  for (const { commit, devices, one } of running) {
+    held.push({ commit: commit!, as: 'running', devices: Number(devices), one });
+  }
+  for (const { commit, devices, one } of offered) {
+    held.push({ commit: commit!, as: 'offered', devices: Number(devices), one });
+  }
+  for (const { commit, devices } of ran) {
+    // Who runs it now has a row, too.
+    const before = Number(devices) - (runningNow.get(commit) ?? 0);
+    if (before > 0) held.push({ commit, as: 'fallback', devices: before, one: null });
+  }
+  return held;
 }

@@ -92,7 +92,10 @@ export interface DeviceInventoryTable {
   updated_at: number;
 }
 
-/** What a device ran, from its check-ins: the newest few, so that it is known what it may fall back to. */
+/**
+ * What a device runs and ran before, from its check-ins: the newest few, so that it is known what it may fall back to.
+ * What was bad on it is none of them.
+ */
 export interface DeviceRunTable {
   device_id: string;
   commit: string;

@@ -4,6 +4,7 @@ import type { Queryable } from '../database/open.ts';
 import type { Tables } from '../database/tables.ts';
 import type { LabelNote } from '../publish/admissions.ts';
 import type { PublicationRow, ReleaseRow } from '../publish/tables.ts';
+import { EVERYWHERE } from '../retention/tables.ts';
 import { time } from './time.ts';
 
 export interface ReleaseFilter {
@@ -34,10 +35,38 @@ export async function releaseViews(db: Queryable, rows: readonly ReleaseRow[]): 
     const found = await db.selectFrom('publications').selectAll().where('number', 'in', numbers).execute();
     for (const publication of found) publications.set(publication.number, publication);
   }
-  return rows.map((row) => releaseView(row, heads.has(row.id), publications.get(row.publication ?? -1)));
+  const retention = await retentionOf(
+    db,
+    rows.map(({ commit }) => commit),
+  );
+  return rows.map((row) => ({
+    ...releaseView(row, heads.has(row.id), publications.get(row.publication ?? -1)),
+    ...retention(row),
+  }));
 }
 
-function releaseView(row: ReleaseRow, current: boolean, publication: PublicationRow | undefined): Release {
+type RetentionView = Pick<Release, 'pinned' | 'droppedAt'>;
+
+/** What retention has to say of releases of these commits. */
+async function retentionOf(db: Queryable, commits: string[]): Promise<(row: ReleaseRow) => RetentionView> {
+  if (commits.length === 0) return () => ({ pinned: null, droppedAt: null });
+  const pins = await db.selectFrom('pins').selectAll().where('commit', 'in', commits).execute();
+  const dropped = await db.selectFrom('dropped_commits').selectAll().where('commit', 'in', commits).execute();
+  return ({ repository, commit }) => {
+    const pin = pins.find((one) => one.commit === commit && [repository, EVERYWHERE].includes(one.repository));
+    const drop = dropped.find((one) => one.commit === commit && one.repository === repository);
+    return {
+      pinned: pin ? { by: pin.actor, reason: pin.reason } : null,
+      droppedAt: drop ? time(drop.dropped_at) : null,
+    };
+  };
+}
+
+function releaseView(
+  row: ReleaseRow,
+  current: boolean,
+  publication: PublicationRow | undefined,
+): Omit<Release, keyof RetentionView> {
   const { id, number, repository, channel, commit, previous, state, artifact, reason } = row;
   return {
     ...{ id, number, repository, channel, commit, previous, state, artifact, reason, current },

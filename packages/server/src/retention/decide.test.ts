@@ -25,7 +25,7 @@ function facts(o: Partial<RetentionFacts>): RetentionFacts {
     refs: new Map(),
     releases: [],
     pins: [],
-    devices: [],
+    held: [],
     dropped: new Map(),
     ...o,
   };
@@ -115,25 +115,19 @@ describe('what is kept', () => {
   });
 
   test('what devices run, may be fetching, may fall back to', () => {
-    const device = (id: string, current: string, offered: string | null, before: string[]) => ({
-      id,
-      current,
-      offered,
-      before,
-    });
-    const devices = [
-      device('e', 'c', 'c', ['b', 'c']),
-      device('d', 'c', 'd', []),
-      device('b', 'c', null, ['b', 'gone']),
-      device('a', 'c', null, []),
-      device('c', 'c', null, []),
+    const held = [
+      { commit: 'c', as: 'running' as const, devices: 3, one: 'board-1' },
+      { commit: 'a', as: 'running' as const, devices: 1, one: 'board-4' },
+      { commit: 'd', as: 'offered' as const, devices: 1, one: 'board-1' },
+      { commit: 'b', as: 'fallback' as const, devices: 2, one: null },
+      { commit: 'gone', as: 'fallback' as const, devices: 1, one: null },
     ];
-    assert.deepEqual(told({ commits: new Set(['a', 'b', 'c', 'd']), devices }), [
-      'b: b, e may fall back to it',
-      'c: a, b, c and 2 others run it',
-      'd: d may be fetching it',
+    assert.deepEqual(told({ commits: new Set(['a', 'b', 'c', 'd']), held }), [
+      'a: board-4 runs it',
+      'b: 2 devices may fall back to it',
+      'c: board-1 and 2 others run it',
+      'd: board-1 may be fetching it',
     ]);
-    assert.deepEqual(told({ commits: new Set(['c']), devices: devices.slice(0, 1) }), ['c: e runs it']);
   });
 });
 
@@ -185,14 +179,14 @@ const someFacts: fc.Arbitrary<RetentionFacts> = fc.record({
     )
     .map((list) => list.map((release, index) => ({ ...release, number: index + 1 }))),
   pins: fc.array(fc.record({ commit, actor: fc.constant('x'), reason: fc.constant('y') }), { maxLength: 2 }),
-  devices: fc.array(
+  held: fc.array(
     fc.record({
-      id: fc.string({ minLength: 1, maxLength: 3 }),
-      current: fc.option(commit),
-      offered: fc.option(commit),
-      before: fc.array(commit, { maxLength: 2 }),
+      commit,
+      as: fc.constantFrom('running' as const, 'offered' as const, 'fallback' as const),
+      devices: fc.integer({ min: 1, max: 3 }),
+      one: fc.option(fc.string({ minLength: 1, maxLength: 3 })),
     }),
-    { maxLength: 2 },
+    { maxLength: 3 },
   ),
   dropped: fc
     .dictionary(
@@ -215,7 +209,7 @@ describe('whatever the facts', () => {
         const needed = [
           ...known.refs.values(),
           ...known.pins.map((pin) => pin.commit),
-          ...known.devices.flatMap(({ current, offered, before }) => [current, offered, ...before]),
+          ...known.held.map((one) => one.commit),
           ...known.releases.filter(({ state }) => state === 'publishing').map((release) => release.commit),
         ];
         for (const channel of ['robot/edge', 'robot/stable']) {

@@ -1,4 +1,4 @@
-import type { DeviceHoldings } from '../devices/runs.ts';
+import type { HeldCommit } from '../devices/runs.ts';
 import type { ReleaseState } from '../publish/tables.ts';
 
 /** Why a commit is kept. `text` is for people. */
@@ -37,7 +37,7 @@ export interface RetentionFacts {
   refs: ReadonlyMap<string, string>;
   releases: readonly ReleaseFact[];
   pins: readonly PinFact[];
-  devices: readonly DeviceHoldings[];
+  held: readonly HeldCommit[];
   /** What was dropped before. */
   dropped: ReadonlyMap<string, { droppedAt: number; unlistedAt: number | null }>;
 }
@@ -83,7 +83,7 @@ export function decideRetention(facts: RetentionFacts): RetentionDecision {
     if (!known) keep(commit, 'ref', `the ref ${ref} names it`);
   }
   for (const { commit, actor, reason } of facts.pins) keep(commit, 'pinned', `pinned by ${actor}: ${reason}`);
-  keepForDevices(facts.devices, keep);
+  for (const held of facts.held) keep(held.commit, 'device', heldBy(held));
 
   return { kept: reasons, ...decideDropped({ ...facts, grace: facts.policy.grace * DAY_MS }, reasons) };
 }
@@ -163,41 +163,11 @@ function sourcesOf(releases: readonly ReleaseFact[], not: ReadonlySet<string>, m
   return [...byCommit.values()].slice(0, most);
 }
 
-function keepForDevices(devices: readonly DeviceHoldings[], keep: Keep): void {
-  const say = (
-    of: (device: DeviceHoldings) => readonly (string | null)[],
-    what: (devices: readonly string[]) => string,
-  ) => {
-    const byCommit = new Map<string, string[]>();
-    for (const device of devices) {
-      for (const commit of new Set(of(device))) {
-        if (commit === null) continue;
-        const ids = byCommit.get(commit);
-        if (ids) ids.push(device.id);
-        else byCommit.set(commit, [device.id]);
-      }
-    }
-    for (const [commit, ids] of byCommit) keep(commit, 'device', what(ids.sort()));
-  };
-  say(
-    ({ current }) => [current],
-    (ids) => `${listOf(ids)} ${ids.length === 1 ? 'runs' : 'run'} it`,
-  );
-  say(
-    ({ current, offered }) => (offered === current ? [] : [offered]),
-    (ids) => `${listOf(ids)} may be fetching it`,
-  );
-  say(
-    ({ current, before }) => before.filter((commit) => commit !== current),
-    (ids) => `${listOf(ids)} may fall back to it`,
-  );
-}
-
-const NAMED = 3;
-
-function listOf(ids: readonly string[]): string {
-  if (ids.length <= NAMED) return ids.join(', ');
-  return `${ids.slice(0, NAMED).join(', ')} and ${count(ids.length - NAMED, 'other')}`;
+function heldBy({ as, devices, one }: HeldCommit): string {
+  const who =
+    one === null ? count(devices, 'device') : devices === 1 ? one : `${one} and ${count(devices - 1, 'other')}`;
+  if (as === 'running') return `${who} ${devices === 1 ? 'runs' : 'run'} it`;
+  return as === 'offered' ? `${who} may be fetching it` : `${who} may fall back to it`;
 }
 
 function count(number: number, noun: string): string {

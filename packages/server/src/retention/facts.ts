@@ -1,6 +1,6 @@
 import { type Checksum, listCollectionRefs, listRefs, type Repo } from '@treeline/ostree';
 import type { Queryable } from '../database/open.ts';
-import { deviceHoldings } from '../devices/runs.ts';
+import { heldCommits } from '../devices/runs.ts';
 import type { PublishedRepository } from '../publish/registry.ts';
 import type { PinFact, RetentionFacts } from './decide.ts';
 import { EVERYWHERE } from './tables.ts';
@@ -29,7 +29,7 @@ export async function readFacts(
       confirms: state === 'published' && previous === commit,
     })),
     pins: await readPins(db, name),
-    devices: await deviceHoldings(db),
+    held: await heldCommits(db),
     dropped: await readDropped(db, name),
   };
 }

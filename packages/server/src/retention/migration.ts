@@ -34,6 +34,14 @@ export const retention: Migration = {
       .addColumn('since', 'bigint', (c) => c.notNull())
       .addPrimaryKeyConstraint('device_runs_pk', ['device_id', 'commit'])
       .execute();
+    await db.schema.createIndex('device_runs_commit').on('device_runs').columns(['commit', 'device_id']).execute();
+    // What devices have is counted by commit, of very many devices.
+    await db.schema.createIndex('devices_current').on('devices').columns(['current_commit', 'id']).execute();
+    await db.schema
+      .createIndex('devices_offered')
+      .on('devices')
+      .columns(['offered_commit', 'current_commit', 'id'])
+      .execute();
     await db
       .insertInto('device_runs')
       .columns(['device_id', 'commit', 'since'])

@@ -304,7 +304,7 @@ describeDatabases('retention', (fresh) => {
     );
     assert.deepEqual(
       kept.get(b)?.map(({ text }) => text),
-      ['board-1 may fall back to it'],
+      ['1 device may fall back to it'],
     );
     // As its release is bad, it gets the one before: as long as retention keeps that.
     const device = (await registry.get('board-1'))!;
@@ -398,6 +398,16 @@ describeDatabases('retention', (fresh) => {
     assert.deepEqual([again.kept.get(overwritten), again.kept.get(parent)], ['origin', 'origin']);
     assert.equal(again.dropped.size, 0);
     await setRef(core.store, 'team/two', null);
+    const label = { contents: tree.contents, meta: tree.meta, label: 'internal', name: '', commit: made };
+    await core.db
+      .insertInto('labels')
+      .values({ ...label, actor: 'x', reason: 'y', created_at: 1 })
+      .execute();
+    assert.equal((await look()).kept.get(made), 'label');
+    await core.db.deleteFrom('labels').execute();
+    await core.db.insertInto('result_inputs').values({ key: 'k', name: 'image', commit: made }).execute();
+    assert.equal((await look()).kept.get(made), 'origin');
+    await core.db.deleteFrom('result_inputs').execute();
     await look();
     clock.now += 6 * 24 * HOUR;
     assert.deepEqual((await look()).gone, []);

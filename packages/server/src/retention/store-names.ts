@@ -1,7 +1,7 @@
 import { type Checksum, metadataValue, OstreeError, type Repo, readCommit } from '@treeline/ostree';
 import { Provenance } from '../api/schema.ts';
 import type { Queryable } from '../database/open.ts';
-import { deviceHoldings } from '../devices/runs.ts';
+import { heldCommits } from '../devices/runs.ts';
 import { PROVENANCE } from '../executions/outputs.ts';
 import { outputsOf } from '../executions/spec.ts';
 import { readRefs } from './facts.ts';
@@ -12,9 +12,10 @@ export const STORE_REASONS = [
   'release',
   'result',
   'source',
+  'label',
   'pin',
   'device',
-  /** A commit that is kept was made from it, or has it as its parent. */
+  /** A commit that is kept was made from it, in some run, or has it as its parent. */
   'origin',
 ] as const;
 export type StoreReason = (typeof STORE_REASONS)[number];
@@ -24,7 +25,7 @@ export type Origins = Map<Checksum, readonly Checksum[]>;
 
 /**
  * Every commit of the private store that something names, and what does first: a ref, a release in whatever state, the
- * result of a job, a source revision, a pin, a device; and what these were made from, which is where labels come from.
+ * result of a job, a source revision, a label, a pin, a device; and what these were made from, which is where labels come from.
  *
  * @param commits those that are there
  */
@@ -49,9 +50,11 @@ export async function namedInStore(
   for (const { commit } of await db.selectFrom('revisions').select('commit').distinct().execute()) {
     name(commit, 'source');
   }
+  for (const { commit } of await db.selectFrom('labels').select('commit').execute()) name(commit, 'label');
   for (const { commit } of await db.selectFrom('pins').select('commit').execute()) name(commit, 'pin');
-  for (const { current, offered, before } of await deviceHoldings(db)) {
-    for (const commit of [current, offered, ...before]) name(commit, 'device');
+  for (const { commit } of await heldCommits(db)) name(commit, 'device');
+  for (const { commit } of await db.selectFrom('result_inputs').select('commit').distinct().execute()) {
+    name(commit, 'origin');
   }
   const waiting = [...named.keys()];
   for (let commit = waiting.pop(); commit !== undefined; commit = waiting.pop()) {

@@ -54,6 +54,10 @@ export const Release = z
     progress: Progress.nullable(),
     /** Who published it by hand; null = a run. */
     by: z.string().nullable(),
+    /** Whose wish it is that its commit stays, whatever retention says. */
+    pinned: z.object({ by: z.string(), reason: z.string() }).nullable(),
+    /** Since when nothing keeps its commit in the repository any more: it goes when its grace is over. */
+    droppedAt: Time.nullable(),
     createdAt: Time,
     publishedAt: Time.nullable(),
   })
