@@ -158,6 +158,12 @@ export const verbs: Verb[] = [
     load: () => import('./verbs/export.ts'),
   },
   {
+    name: 'mirror',
+    usage: 'URL DIR',
+    summary: 'follow an OSTree remote: a copy that is whole at every moment',
+    load: () => import('./verbs/mirror.ts'),
+  },
+  {
     name: 'nginx',
     usage: 'front|cache',
     summary: 'a configuration for nginx: in front of the server, or as a caching mirror',

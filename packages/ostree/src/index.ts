@@ -107,6 +107,13 @@ export { encode, type Value, type Variant } from './gvariant/encode.ts';
 export { parseValue } from './gvariant/parse.ts';
 export { printValue } from './gvariant/print.ts';
 export type { Cookie } from './http/cookies.ts';
+export {
+  type MirrorMemory,
+  type MirrorOptions,
+  type MirrorReport,
+  mirrorMemory,
+  mirrorRemote,
+} from './mirror/mirror.ts';
 export { deleteCommit } from './prune/delete-commit.ts';
 export { type PruneDeltasOptions, pruneDeltas } from './prune/deltas.ts';
 export { type RemoveLeftoversOptions, removeLeftovers } from './prune/leftovers.ts';

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { CopyMode, ExportedStatic } from '@treeline/ostree';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { span } from '../arguments.ts';
 import { dataFolder, shortPath } from '../connection/folder.ts';
 import { CliError } from '../errors.ts';
@@ -105,7 +105,6 @@ function find(repository: string, data: string | undefined): string {
 }
 
 function grace(text: string): number {
-  const value = Number(text);
-  if (/^\d{1,4}(\.\d+)?$/.test(text)) return value;
-  throw new CliError('usage', `--grace must be a number of seconds: ${text}`);
+  if (/^\d{1,4}(\.\d+)?$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('It must be a number of seconds.');
 }

@@ -53,7 +53,7 @@ export async function findDelta(
   options: FindDeltaOptions,
 ): Promise<FoundDelta | null> {
   const { ref, required } = options;
-  const listed = await listDeltas(remote, to, options);
+  const listed = await listRemoteDeltas(remote, to, options);
   const candidates = listed ? await fromListed(repo, listed, options) : guess(repo, to, options);
   for (const from of candidates.slice(0, MAX_CANDIDATES)) {
     const path = deltaSuperblockPath(from, to);
@@ -80,10 +80,11 @@ export async function findDelta(
   });
 }
 
-async function listDeltas(
+/** The deltas to a commit that a remote lists, with the hashes of their superblocks; null where it lists none at all. */
+export async function listRemoteDeltas(
   remote: Remote,
   to: Checksum,
-  { summary, count }: FindDeltaOptions,
+  { summary, count }: Pick<FindDeltaOptions, 'summary' | 'count'>,
 ): Promise<Map<Checksum | null, Checksum> | null> {
   if (remote.indexedDeltas || summary?.indexedDeltas) {
     const path = deltaIndexPath(to);
