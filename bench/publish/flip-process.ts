@@ -55,11 +55,13 @@ if (verb === 'make') {
   await updateSummary(repo);
   const seconds: number[] = [];
   for (let run = 0; run < Number(number); run++) {
+    const before = await resolveRev(repo, ref(7));
     const commit = await ready(repo, 7, `round ${run}`);
     const began = performance.now();
     await setRefTo(repo, 7, commit);
     const visible = () => void seconds.push((performance.now() - began) / 1000);
-    await updateSummary(repo, { onVisible: visible });
+    const changed = { refs: [ref(7)], deltas: [{ from: before, to: commit }] };
+    await updateSummary(repo, { changed, onVisible: visible });
     const summary = await resolveRev(repo, ref(7));
     if ((await readCommit(repo, summary)).subject !== `round ${run}`) process.exit(1);
   }

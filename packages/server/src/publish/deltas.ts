@@ -10,6 +10,7 @@ import {
   retireDelta,
 } from '@treeline/ostree';
 import type { Core } from '../core.ts';
+import type { Queryable } from '../database/open.ts';
 import { messageOf } from '../errors.ts';
 import { generateElsewhere } from './delta-process.ts';
 import type { Work } from './publication.ts';
@@ -47,6 +48,17 @@ export async function makeDeltas({ core, repo, repository, releases, signal, not
     notes.push(await makeDelta(core, repo, delta, signal));
     await note({ deltas: JSON.stringify(notes) });
   }
+}
+
+/** The static deltas that a publication has, made by it or before. */
+export async function madeDeltas(db: Queryable, publication: number): Promise<{ from: string; to: string }[]> {
+  const row = await db
+    .selectFrom('publications')
+    .select('deltas')
+    .where('number', '=', publication)
+    .executeTakeFirstOrThrow();
+  const notes = JSON.parse(row.deltas ?? '[]') as DeltaNote[];
+  return notes.filter(({ state }) => state !== 'failed').map(({ from, to }) => ({ from, to }));
 }
 
 async function makeDelta(

@@ -11,7 +11,7 @@ import {
 } from '@treeline/ostree';
 import { type Admission, admit } from '../labels/admission.ts';
 import { noteAdmissions } from './admissions.ts';
-import { makeDeltas } from './deltas.ts';
+import { madeDeltas, makeDeltas } from './deltas.ts';
 import type { Work } from './publication.ts';
 import { keyName } from './signers.ts';
 import type { PublicationStep } from './tables.ts';
@@ -73,10 +73,13 @@ export const doing: Record<PublicationStep, (work: Work) => Promise<void>> = {
   },
 
   /** Done when the new summary can be seen: that the one before fits its signature goes on for a while after that. */
-  async summary({ repo, repository, signers, signal, linger }) {
+  async summary({ core, publication, releases, repo, repository, signers, signal, linger }) {
+    // The folder is the server's alone, so only what this publication has changed is looked at.
+    const deltas = await madeDeltas(core.db, publication.number);
+    const changed = { refs: releases.map(({ channel }) => channel), deltas };
     const { promise: visible, resolve, reject } = Promise.withResolvers<void>();
     const grace = repository.settings.summaryGrace;
-    const updated = updateSummary(repo, { signers, signal, grace, onVisible: resolve });
+    const updated = updateSummary(repo, { signers, signal, grace, changed, onVisible: resolve });
     linger(updated.then(resolve, reject));
     await visible;
   },
