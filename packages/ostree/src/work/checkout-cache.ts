@@ -49,9 +49,17 @@ export function tryLink(from: string, to: string): boolean {
   }
 }
 
-/** Whether linkExclusively may find a copy that nobody uses. */
-export function hasFreeCopy(cache: string, checksum: Checksum): boolean {
-  return lstatSync(join(cache, loosePath(checksum, 'file')), { throwIfNoEntry: false })?.nlink === 1;
+/** What an exclusive cache has of an object. */
+export interface ExclusiveCopy {
+  path: string;
+  /** Undefined when there is no copy. */
+  stats: Stats | undefined;
+}
+
+/** Looks for the unpacked copy of an object, for linkExclusively. */
+export function exclusiveCopy(cache: string, checksum: Checksum): ExclusiveCopy {
+  const path = `${cache}/${loosePath(checksum, 'file')}`;
+  return { path, stats: lstatSync(path, { throwIfNoEntry: false }) };
 }
 
 /** What linkExclusively needs to know of an object. */
@@ -67,17 +75,14 @@ export interface ExclusiveObject {
  * linked to two files at once**, so that writing into one in place changes nothing elsewhere but the cache; and a copy
  * that was in use is looked through before it is used again. One that somebody wrote to is thrown away.
  *
- * @param cache a folder of the caller's, on any file system; where it is another one than that of `to`, nothing is linked
+ * @param copy in a folder of the caller's, on any file system; where it is another one than that of `to`, nothing is linked
  * @returns whether content was written
  */
 export async function linkExclusively(
-  cache: string,
-  checksum: Checksum,
+  { path: copy, stats }: ExclusiveCopy,
   to: string,
   object: ExclusiveObject,
 ): Promise<boolean> {
-  const copy = join(cache, loosePath(checksum, 'file'));
-  const stats = lstatSync(copy, { throwIfNoEntry: false });
   if (stats?.nlink === 1) {
     const pristine = await object.isPristine(copy, stats);
     if (pristine && claim(copy, to)) return false;
@@ -91,8 +96,10 @@ export async function linkExclusively(
 /** Links to a copy that nobody uses; false when somebody was faster, here or in another process. */
 function claim(copy: string, to: string): boolean {
   if (!tryLink(copy, to)) return false;
-  // Whoever links last sees that he is not alone, so at most one keeps his link.
-  if (lstatSync(to).nlink === 2) return true;
+  // Whoever links last sees that he is not alone, so at most one keeps his link. And somebody may have been
+  // here, and have written, since the copy was looked through.
+  const { nlink, mtimeMs } = lstatSync(to);
+  if (nlink === 2 && mtimeMs === 0) return true;
   rmSync(to);
   return false;
 }

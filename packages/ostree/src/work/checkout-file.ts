@@ -19,7 +19,6 @@ import {
   symlinkSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createInflateRaw } from 'node:zlib';
 import { OstreeError, systemCode } from '../errors.ts';
@@ -29,7 +28,7 @@ import { type Checksum, loosePath } from '../formats/object-name.ts';
 import { readXattrs, writeXattrs, type Xattr } from '../fs/syscalls.ts';
 import { fileExtension, type ObjectFormat, type RepoMode } from '../repo/repo.ts';
 import { bareUserMode, readBareObject } from './bare-object.ts';
-import { cachedCopy, hasFreeCopy, linkExclusively, tryLink } from './checkout-cache.ts';
+import { cachedCopy, type ExclusiveCopy, exclusiveCopy, linkExclusively, tryLink } from './checkout-cache.ts';
 import { inflateBody } from './import-object.ts';
 import { readFilezHeader } from './object-header.ts';
 import { type Placement, placeFile } from './place-file.ts';
@@ -84,6 +83,8 @@ interface SourceObject {
   size: number;
   /** Of a small filez: its compressed content, already read. */
   filez?: { head: FilezHeader; body: Uint8Array };
+  /** The copy in an exclusive cache, if there is such a cache. */
+  copy?: ExclusiveCopy;
 }
 
 /**
@@ -110,7 +111,7 @@ async function checkOutFile(target: CheckoutTarget, checksum: Checksum, to: stri
     });
   if (target.exclusiveCache !== undefined && linkable && !symlink && target.links !== 'never') {
     await place(async (path) => {
-      written = (await linkToOwnCopy(target, target.exclusiveCache!, source, path)) ? size : 0;
+      written = (await linkToOwnCopy(target, source, path)) ? size : 0;
     });
     return written;
   }
@@ -130,8 +131,9 @@ async function checkOutFile(target: CheckoutTarget, checksum: Checksum, to: stri
 }
 
 /** Makes a file that is a link to a copy of the object that no other file is a link to, or a file of its own. */
-function linkToOwnCopy(target: CheckoutTarget, cache: string, source: SourceObject, to: string): Promise<boolean> {
-  return linkExclusively(exclusiveFolder(target, cache), source.checksum, to, {
+function linkToOwnCopy(target: CheckoutTarget, source: SourceObject, to: string): Promise<boolean> {
+  const copy = source.copy ?? exclusiveCopy(exclusiveFolder(target, target.exclusiveCache!), source.checksum);
+  return linkExclusively(copy, to, {
     isPristine: (path, stats) => isPristine(target, source, path, stats),
     write: async (path) => {
       await writeCopy(target, source, path);
@@ -234,16 +236,23 @@ function openArchived(
   target: CheckoutTarget,
   path: string,
   checksum: Checksum,
-): Pick<SourceObject, 'header' | 'size' | 'filez'> {
+): Pick<SourceObject, 'header' | 'size' | 'filez' | 'copy'> {
   const object = `${checksum}.filez`;
   const { exclusiveCache: cache } = target;
-  if (cache === undefined || !hasFreeCopy(exclusiveFolder(target, cache), checksum)) return openFilez(path, object);
-  return readFilezHeader(path, object);
+  if (cache === undefined) return openFilez(path, object);
+  const copy = exclusiveCopy(exclusiveFolder(target, cache), checksum);
+  const { header, size, filez } = copy.stats?.nlink === 1 ? headerOf(path, object) : openFilez(path, object);
+  return { header, size, copy, ...(filez ? { filez } : {}) };
+}
+
+function headerOf(path: string, object: string): Pick<SourceObject, 'header' | 'size' | 'filez'> {
+  const { header, size } = readFilezHeader(path, object);
+  return { header, size };
 }
 
 /** Copies with and without owners and attributes are different files. */
 function exclusiveFolder(target: CheckoutTarget, cache: string): string {
-  return join(cache, target.userMode ? 'user' : 'exact');
+  return `${cache}/${target.userMode ? 'user' : 'exact'}`;
 }
 
 function openFilez(path: string, object: string): Pick<SourceObject, 'header' | 'size' | 'filez'> {
