@@ -22,8 +22,8 @@ const CLIENTS = 8;
  * How much the server has done between a start and the next kill, at least and at most; then at any moment of so many ms.
  * Not by time alone: a machine that needs long to start it would get nothing done.
  */
-const KILL_AFTER = [2, 10] as const;
-const KILL_WITHIN_MS = 1500;
+const KILL_AFTER = [1, 6] as const;
+const KILL_WITHIN_MS = 1000;
 
 test('whatever is killed when, clients get whole releases and nothing acknowledged is lost', async (t) => {
   const seed = Number(process.env.TREELINE_SEED ?? Date.now() % 1_000_000);
@@ -106,7 +106,7 @@ test('whatever is killed when, clients get whole releases and nothing acknowledg
   t.diagnostic(
     `${pushes} pushes, ${publishes} publishes, ${prunes} prunes, ${kills} kills, ${repeated} calls repeated`,
   );
-  assert.ok(kills > 5, `only ${kills} kills`);
+  assert.ok(kills >= OPERATIONS / 30, `only ${kills} kills`);
 
   await server.kill();
   await server.start();
