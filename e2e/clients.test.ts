@@ -93,7 +93,8 @@ let count = 0;
 
 /** A new repository of a client that checks the signatures of commits and summaries. */
 async function newRepository(client: OstreeClient, url: string, mode: string) {
-  const place = join(folder, `client-${(count += 1)}`);
+  count++;
+  const place = join(folder, `client-${count}`);
   mkdirSync(place);
   execFileSync('cp', [join(folder, 'key.asc'), place]);
   const ostree = async (...args: string[]): Promise<string> => {

@@ -20,7 +20,7 @@ let commits: { open: string; secret: string; inside: string };
 let tokens: { customer: string; pusher: string };
 
 before(async () => {
-  folder = scratchFolder({ after: (work: () => unknown) => void cleanUp.push(work) } as never);
+  folder = scratchFolder({ after: (work: () => unknown) => void cleanUp.push(work) });
   server = new TreelineServer(join(folder, 'data'));
   cleanUp.push(() => server.kill());
   await server.start();

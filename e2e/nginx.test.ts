@@ -94,7 +94,8 @@ let clients = 0;
 
 /** A new client repository that knows a remote. */
 async function newClient(folder: string, url: string, o: { mode?: string; keys?: string; flags?: string[] } = {}) {
-  const path = join(folder, `client-${(clients += 1)}`);
+  clients++;
+  const path = join(folder, `client-${clients}`);
   const ostree = async (...args: string[]): Promise<string> => {
     const { status, output } = await client.ostree(folder, `--repo=${path}`, ...args);
     assert.equal(status, 0, `${args.join(' ')}: ${output}`);
@@ -129,7 +130,8 @@ async function pullEachWay(
 
 /** Looks at the summary in loops while it changes all the time; each look must succeed. */
 async function lookWhileItChanges(t: TestContext, folder: string, url: string, change: () => Promise<void>) {
-  const stop = join(folder, `stop-${(clients += 1)}`);
+  clients++;
+  const stop = join(folder, `stop-${clients}`);
   const loops = await Promise.all(
     Array.from({ length: 4 }, async () => {
       const { path } = await newClient(folder, url, { keys: join(folder, 'key.gpg') });
@@ -311,7 +313,8 @@ describe('nginx in front of a server', () => {
   test('no client gets a summary with the signature of another, though GPG knows no way to accept one', async (t) => {
     let version = 0;
     await lookWhileItChanges(t, folder, `${nginx.url}/repos/public`, async () => {
-      await setRef(published.repo, `versions/${(version += 1)}`, published.first);
+      version++;
+      await setRef(published.repo, `versions/${version}`, published.first);
       await updateSummary(published.repo, { signers: [signer] });
     });
   });
@@ -456,7 +459,8 @@ describe('a caching mirror', () => {
   test('no client of it gets a summary with the signature of another', async (t) => {
     let version = 0;
     await lookWhileItChanges(t, folder, second.url, async () => {
-      await setRef(published.repo, `versions/${(version += 1)}`, published.first);
+      version++;
+      await setRef(published.repo, `versions/${version}`, published.first);
       await updateSummary(published.repo, { signers: [signer] });
     });
   });

@@ -9,19 +9,21 @@ import {
   withTransaction,
   writeCommit,
 } from '@treeline/ostree';
-import { plainFileHeader } from '@treeline/ostree/repo/transaction.ts';
 
 // `flip-process.ts make REPO COUNT`: an archive repository of so many refs, each with two commits and a delta between.
 // `flip-process.ts change REPO RUN`: a new commit on one ref, with its delta, but not in the summary yet.
 // `flip-process.ts flip REPO RUNS`: in one process, as often: the same, then the ref and the summary, timed; prints the
 // seconds as JSON.
 
+/** root:root, 0644. */
+const PLAIN = { uid: 0, gid: 0, mode: 0o100644, symlinkTarget: '', xattrs: [] };
+
 const [verb = '', path = '', number = ''] = process.argv.slice(2);
 const ref = (index: number) => `app/number-${index}/stable`;
 
 async function next(repo: Repo, text: string, parent: string | null): Promise<string> {
   return await withTransaction(repo, async (tx) => {
-    const file = await tx.writeFile(plainFileHeader(), Buffer.from(`${text}\n`.repeat(40)));
+    const file = await tx.writeFile(PLAIN, Buffer.from(`${text}\n`.repeat(40)));
     const contents = tx.writeDirTree({ files: new Map([['version', file.checksum]]), dirs: new Map() });
     const tree = { contents, meta: tx.emptyTree().meta };
     return await writeCommit(tx, { tree, subject: text, ...(parent === null ? {} : { parent }) });

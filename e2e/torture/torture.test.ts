@@ -34,7 +34,9 @@ test('whatever is killed when, clients get whole releases and nothing acknowledg
   t.after(() => server.kill());
   const publicKey = join(folder, 'key.asc');
   const cleanUp: (() => unknown)[] = [];
-  t.after(() => cleanUp.forEach((work) => void work()));
+  t.after(() => {
+    for (const work of cleanUp) work();
+  });
   makeGpgKey({ home: join(folder, 'data/keys/signer'), user: 'torture@example.org', publicKey, cleanUp });
   await server.start();
   const minute = 1 / 24 / 60;

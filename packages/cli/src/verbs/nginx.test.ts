@@ -69,7 +69,7 @@ test('it says where the server is that it found, and listens where TLS is expect
   assert.match(stdout, /server 127\.0\.0\.1:9123;/);
   assert.match(stdout, /listen 443 ssl/);
   assert.ok(stdout.includes(`alias "${folder}/repos/$treeline_repository/$treeline_path";`));
-  assert.match((await treeline(['nginx', 'front'])).stdout, /server 127\.0\.0\.1:8420;\n[^]*listen 80;/);
+  assert.match((await treeline(['nginx', 'front'])).stdout, /server 127\.0\.0\.1:8420;\n[\s\S]*listen 80;/);
 });
 
 test('what would be another configuration than was meant is refused', async () => {
@@ -90,5 +90,5 @@ test('what would be another configuration than was meant is refused', async () =
     assert.deepEqual([code, stdout], [2, ''], args.join(' '));
     assert.match(stderr, /^treeline: /);
   }
-  assert.match((await treeline(['nginx'])).stdout, /front[^]*cache/);
+  assert.match((await treeline(['nginx'])).stdout, /front[\s\S]*cache/);
 });

@@ -48,11 +48,17 @@ export interface MirrorOptions extends HttpOptions, HttpPlaces {
   thorough?: boolean;
   /** What is remembered of the remote from one round to the next; for who makes several. */
   memory?: MirrorMemory;
+  /** Told now and then how far it is. */
   onProgress?: (progress: PullProgress) => void;
 }
 
-/** What a process remembers of a remote: see MirrorOptions. */
-export type MirrorMemory = Pick<UpstreamFiles, 'fetch' | 'isStill'>;
+/** What a process remembers of a remote: see MirrorOptions. Opaque. */
+export interface MirrorMemory {
+  /** @internal */
+  fetch: UpstreamFiles['fetch'];
+  /** @internal */
+  isStill: UpstreamFiles['isStill'];
+}
 
 /** Makes an empty memory. */
 export function mirrorMemory(): MirrorMemory {

@@ -15,6 +15,7 @@ import { receivedName } from '../work/receive-object.ts';
 import type { ObjectId } from './object-list.ts';
 import type { PushSession } from './session.ts';
 
+/** How a push is to end. */
 export interface FinishRequest {
   ref: string;
   commit: Checksum;
@@ -27,6 +28,7 @@ export interface FinishRequest {
   signal?: AbortSignal;
 }
 
+/** How it has ended. */
 export type FinishResult =
   /** Done; `from` is what the ref held before. */
   | { state: 'moved'; from: Checksum | null }

@@ -29,6 +29,7 @@ export interface PushCaller {
   demand(action: 'push' | 'force', ref: string): void;
 }
 
+/** How a receiver is served. */
 export interface PushHandlerOptions {
   /** Finds out who sends a request; throws what is to be answered when nobody may. */
   caller: (request: IncomingMessage) => PushCaller | Promise<PushCaller>;

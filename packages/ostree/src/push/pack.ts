@@ -21,6 +21,7 @@ import { MAX_METADATA_BYTES } from '../repo/objects.ts';
  * the objects are for, and nothing in it is to be believed before it is hashed.
  */
 
+/** What a record of a pack can hold. */
 export type PackedType = 'commit' | 'dirtree' | 'dirmeta' | 'file' | 'commitmeta';
 
 /** What a record says of the bytes that follow it. */
@@ -112,6 +113,7 @@ function readNumber(bytes: Buffer, at: number): number {
 
 /** What a pack turns out to hold, in its order. What these throw goes through to whoever pushed the bytes. */
 export interface PackEvents {
+  /** A record begins. */
   begin(record: PackRecord): void;
   /** The next bytes of the record. @param piece a view of what was pushed */
   bytes(piece: Buffer): void;
@@ -132,6 +134,7 @@ export class PackDecoder {
   #count = 0;
   #at = 0;
 
+  /** Begins with nothing. @param events what is told of what is read, in its order */
   constructor(events: PackEvents) {
     this.#events = events;
   }

@@ -25,6 +25,7 @@ export interface PushLimits {
   idleMs: number;
 }
 
+/** How pushes are received. */
 export interface PushReceiverOptions {
   limits?: Partial<PushLimits>;
   /** The clock, in milliseconds. */

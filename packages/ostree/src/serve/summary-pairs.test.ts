@@ -149,7 +149,9 @@ test('stock clients that check GPG signatures meet none that is wrong while summ
   });
   writeFileSync(join(base, 'keys.gpg'), home.gpg('--export'));
   const running: ChildProcess[] = [];
-  t.after(() => running.forEach((child) => child.kill()));
+  t.after(() => {
+    for (const child of running) child.kill();
+  });
   const loops = ['remote refs', 'remote refs', 'pull', 'remote refs'].map((verb, index) => {
     const client = join(base, `client-${index}`);
     ostree(`--repo=${client}`, 'init', '--mode=archive');

@@ -43,6 +43,7 @@ export interface DiskUse {
   roots: RootDiskUse[];
 }
 
+/** What is counted, and with what. */
 export interface DiskUseOptions {
   /** Of several repositories that share files by hard links: give each the same one, and each file is counted once. */
   counted?: CountedFiles;

@@ -6,7 +6,7 @@ import { ServerError } from '../errors.ts';
 const OWN_PREFIXES = ['results', 'sources'];
 
 /** Throws for a ref that is not for people to move. */
-export function assertPushable(ref: string): void {
+function assertPushable(ref: string): void {
   const prefix = OWN_PREFIXES.find((one) => ref === one || ref.startsWith(`${one}/`));
   if (prefix === undefined) return;
   throw new ServerError('forbidden', `refs below ${prefix}/ are the server's own: ${ref} cannot be pushed`, {

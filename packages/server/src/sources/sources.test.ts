@@ -43,7 +43,7 @@ test('a source commit is what git has: modes, symlinks, odd names; whatever .git
     link: { symlink: '../outside/$x' },
     'odd "näme" \\ \u{1F332}': 'tree\n',
     empty: '',
-    ...Object.fromEntries([['x'.repeat(120) + '/' + 'y'.repeat(120), 'long\n']]),
+    ...Object.fromEntries([[`${'x'.repeat(120)}/${'y'.repeat(120)}`, 'long\n']]),
   });
   await sources.add({ name: 'app', url: repo.path }, null);
   const row = await newest(core);
