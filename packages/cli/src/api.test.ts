@@ -554,7 +554,12 @@ test('answers that no Treeline server gives are clear errors', async () => {
 });
 
 test('a server that does not answer can be interrupted at once', async () => {
-  await using server = await standIn({ 'GET runs': () => {} });
-  const ended = treeline(['runs', ...server.args], { started: (kill) => setTimeout(() => kill('SIGINT'), 600) });
+  let interrupt: ((signal: NodeJS.Signals) => void) | undefined;
+  await using server = await standIn({ 'GET runs': () => interrupt?.('SIGINT') });
+  const ended = treeline(['runs', ...server.args], {
+    started: (kill) => {
+      interrupt = kill;
+    },
+  });
   assert.equal((await ended).code, 130);
 });
