@@ -28,18 +28,23 @@ const tasks = {
       'attr',
       'bzip2',
       'cpio',
+      'curl',
       'gnupg',
       'libdeflate0',
       'mmdebstrap',
       'nginx',
       'openssl',
       'postgresql',
+      'procps',
       'python3',
       'xz-utils',
     ],
   },
   check: { script: 'scripts/check.ts', debian: [] },
-  bench: { script: 'bench/main.ts', debian: ['ostree', 'libdeflate0', 'nginx', 'rsync', 'time', 'xdelta3', 'zstd'] },
+  bench: {
+    script: 'bench/main.ts',
+    debian: ['ostree', 'libdeflate0', 'mmdebstrap', 'nginx', 'rsync', 'time', 'xdelta3', 'zstd'],
+  },
   docs: { script: 'scripts/docs.ts', debian: [] },
   package: { script: 'scripts/package.ts', debian: [] },
   fuzz: { script: 'packages/ostree/src/testing/fuzz/main.ts', debian: [] },
@@ -54,6 +59,7 @@ const proof = {
   'ostree-tests': ['/usr/libexec/installed-tests/libostree/libtest.sh'],
   'xz-utils': ['xz'],
   postgresql: ['initdb', '/usr/lib/postgresql/*/bin/initdb'],
+  procps: ['pgrep'],
 };
 
 const [taskName, ...args] = process.argv.slice(2);
