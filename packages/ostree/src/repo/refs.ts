@@ -178,7 +178,7 @@ export interface ListRefsOptions {
   access?: RefAccess;
 }
 
-/** @internal Where refs come from: the disk, or the memory of who has read them before. */
+/** Where refs come from: the disk, or the memory of who has read them before. */
 export interface RefAccess {
   /** What is in a folder; nothing when it is not there. */
   entries(folder: string): readonly Dirent[];
