@@ -44,7 +44,7 @@ export interface Experience {
 const NOT_THERE = /\[(7|18|52|55|56)\] |Connection refused|Connection reset/;
 
 /** Eight clients that never pause leave a small machine no time for the server. */
-const PAUSE_MS = 250;
+const PAUSE_MS = 500;
 
 /** Pulls channel after channel until it is told to stop. Throws at the first failure that is not a server's absence. */
 export async function pullInLoops(what: PullingClient, signal: AbortSignal): Promise<Experience> {
