@@ -63,7 +63,7 @@ function runTests(files: string[], concurrency: number, note: string): Promise<n
   const nodeFlags = [
     '--test',
     `--test-concurrency=${concurrency}`,
-    '--test-timeout=600000',
+    '--test-timeout=1200000',
     ...(flags.some((flag) => flag.startsWith('--test-reporter')) ? [] : ['--test-reporter=./scripts/test-reporter.ts']),
     ...flags,
   ];

@@ -22,7 +22,7 @@ const CLIENTS = 8;
  * How much the server has done between a start and the next kill, at least and at most; then at any moment of so many ms.
  * Not by time alone: a machine that needs long to start it would get nothing done.
  */
-const KILL_AFTER = [1, 6] as const;
+const KILL_AFTER = [3, 12] as const;
 const KILL_WITHIN_MS = 1000;
 
 test('whatever is killed when, clients get whole releases and nothing acknowledged is lost', async (t) => {
