@@ -26,7 +26,7 @@ export async function productionChannel(
   ];
   if (channels.length === 1) return channels[0]!;
   if (channels.length === 0)
-    throw new CliError('not-found', 'Nothing is in production yet.', { hint: 'treeline releases' });
+    throw new CliError('not-found', 'Nothing is in production yet.', { hint: 'See: treeline release list' });
   throw new CliError('usage', 'Which channel is "production"? There are several.', {
     hint: `Name one of them: ${channels.join(', ')}; or set TREELINE_PRODUCTION to it.`,
   });
