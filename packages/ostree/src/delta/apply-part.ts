@@ -193,8 +193,7 @@ class PartApplier {
     if ((header.mode & S_IFMT) === S_IFLNK) {
       // Linux has no longer paths.
       if (length === 0 || length > 4096 || content.includes(0)) throw this.#bad('a symlink without a proper target');
-      header.symlinkTarget = Buffer.from(content).toString('utf8');
-      this.#begin(checksum, header, 0);
+      this.#begin(checksum, { ...header, symlinkTarget: Buffer.from(content).toString('utf8') }, 0);
     } else {
       this.account(length);
       this.#begin(checksum, header, length);

@@ -4,15 +4,18 @@ import { decode } from '../gvariant/decode.ts';
 import { encode } from '../gvariant/encode.ts';
 import { S_IFLNK, S_IFMT, S_IFREG } from './mode.ts';
 
-/** Everything about a file but its content. A symlink's target is here, and it has no content. */
+/**
+ * Everything about a file but its content. A symlink's target is here, and it has no content. Files share headers:
+ * nobody changes one.
+ */
 export interface FileHeader {
-  uid: number;
-  gid: number;
+  readonly uid: number;
+  readonly gid: number;
   /** st_mode: type and permissions. */
-  mode: number;
+  readonly mode: number;
   /** Target of a symlink; empty for a regular file. */
-  symlinkTarget: string;
-  xattrs: readonly Xattr[];
+  readonly symlinkTarget: string;
+  readonly xattrs: readonly Xattr[];
 }
 
 /** `OSTREE_FILE_HEADER_GVARIANT_FORMAT`: uid gid mode rdev symlink-target xattrs; integers big-endian. */
@@ -28,8 +31,20 @@ export const MAX_HEADER_BYTES = 1024 * 1024;
  * (`_ostree_file_header_new` and `write_padding`).
  */
 export function encodeFileHeader(header: FileHeader): Buffer {
-  return frame(fields(FILE_FORMAT, header, []), 0, header);
+  const known = encoded.get(header);
+  if (known) return known;
+  const bytes = frame(fields(FILE_FORMAT, header, []), 0, header);
+  if (shared.has(header)) encoded.set(header, bytes);
+  return bytes;
 }
+
+/** What the headers that many files share are encoded as. */
+const encoded = new WeakMap<FileHeader, Buffer>();
+const shared = new WeakSet<FileHeader>();
+/** Headers of regular files as they were decoded, by their bytes after the size: a tree has a few of them. */
+const decoded = new Map<string, FileHeader>();
+const MAX_DECODED = 512;
+const MAX_DECODED_BYTES = 512;
 
 /** What a filez starts with; raw deflate of the content follows. `size` is that of the content, unpacked. */
 export function encodeFilezHeader(header: FileHeader, size: number): Buffer {
@@ -87,6 +102,22 @@ export function decodeFilezHeader(data: Uint8Array, object: string): FilezHeader
   const bodyOffset = filezHeaderLength(data, object);
   if (data.length < bodyOffset) throw new OstreeError('corrupt', `${object}: header cut short`, { object });
   const variant = Buffer.from(data.buffer, data.byteOffset + 8, bodyOffset - 8);
+  const key = variant.length <= MAX_DECODED_BYTES ? variant.toString('latin1', 8) : null;
+  const known = key === null ? undefined : decoded.get(key);
+  const header = known ?? decodeHeader(variant, object);
+  const size = Number(variant.readBigUInt64BE(0));
+  const isLink = (header.mode & S_IFMT) === S_IFLNK;
+  if (isLink && size !== 0) throw badHeader(object, 'a symlink with content');
+  if (!Number.isSafeInteger(size)) throw badHeader(object, 'an absurd size');
+  if (!known && key !== null && !isLink) {
+    if (decoded.size >= MAX_DECODED) decoded.clear();
+    decoded.set(key, header);
+    shared.add(header);
+  }
+  return { header, size, bodyOffset };
+}
+
+function decodeHeader(variant: Buffer, object: string): FileHeader {
   const [, , , , , symlinkTarget, xattrs] = decode(FILEZ_FORMAT, variant, { object }) as unknown as [
     bigint,
     number,
@@ -96,29 +127,21 @@ export function decodeFilezHeader(data: Uint8Array, object: string): FilezHeader
     string,
     [Uint8Array, Uint8Array][],
   ];
-  const size = Number(variant.readBigUInt64BE(0));
-  const header: FileHeader = {
-    uid: variant.readUInt32BE(8),
-    gid: variant.readUInt32BE(12),
-    mode: variant.readUInt32BE(16),
-    symlinkTarget,
-    xattrs: assertXattrs(xattrs, object),
-  };
-  const type = header.mode & S_IFMT;
-  const bad =
-    (type !== S_IFREG && type !== S_IFLNK) || (header.mode & ~(S_IFMT | 0o7777)) !== 0
-      ? `mode 0${header.mode.toString(8)} is neither a file's nor a symlink's`
-      : variant.readUInt32BE(20) !== 0
-        ? 'a device number'
-        : type === S_IFLNK && (size !== 0 || symlinkTarget === '')
-          ? 'a symlink with content or without target'
-          : type === S_IFREG && symlinkTarget !== ''
-            ? 'a regular file with a symlink target'
-            : !Number.isSafeInteger(size)
-              ? 'an absurd size'
-              : null;
-  if (bad) throw new OstreeError('corrupt', `${object}: ${bad} in the header at byte 8`, { object, offset: 8 });
-  return { header, size, bodyOffset };
+  const mode = variant.readUInt32BE(16);
+  const type = mode & S_IFMT;
+  if ((type !== S_IFREG && type !== S_IFLNK) || (mode & ~(S_IFMT | 0o7777)) !== 0) {
+    throw badHeader(object, `mode 0${mode.toString(8)} is neither a file's nor a symlink's`);
+  }
+  if (variant.readUInt32BE(20) !== 0) throw badHeader(object, 'a device number');
+  if (type === S_IFLNK && symlinkTarget === '') throw badHeader(object, 'a symlink without target');
+  if (type === S_IFREG && symlinkTarget !== '') throw badHeader(object, 'a regular file with a symlink target');
+  // The values are kept longer than what they were read from.
+  const copied = assertXattrs(xattrs, object).map(([name, value]): Xattr => [Buffer.from(name), Buffer.from(value)]);
+  return { uid: variant.readUInt32BE(8), gid: variant.readUInt32BE(12), mode, symlinkTarget, xattrs: copied };
+}
+
+function badHeader(object: string, what: string): OstreeError {
+  return new OstreeError('corrupt', `${object}: ${what} in the header at byte 8`, { object, offset: 8 });
 }
 
 /** `OSTREE_FILEMETA_GVARIANT_FORMAT`: uid gid mode xattrs, the integers big-endian. */

@@ -1,7 +1,8 @@
 import { assertFreeSpace } from '../repo/free-space.ts';
 import type { Repo } from '../repo/repo.ts';
+import { keepMemory, ObjectBatch } from '../work/object-batch.ts';
 import { pool } from '../work/pool.ts';
-import { type ReceivedObject, receivedName } from '../work/receive-object.ts';
+import { receivedName } from '../work/receive-object.ts';
 import { PackDecoder, type PackRecord } from './pack.ts';
 import { PartFile } from './part-file.ts';
 import { newBatchName, type PushSession } from './session.ts';
@@ -23,8 +24,7 @@ export interface ReceivePackOptions {
 
 /** Up to here an object is held in memory until it is whole; a longer one goes into a file, which outlives interruptions. */
 export const SMALL_BYTES = 4 * 1024 * 1024;
-/** What a worker gets at a time. */
-const BATCH_BYTES = 1024 * 1024;
+/** What a worker gets at a time, at most. */
 const BATCH_OBJECTS = 256;
 /** Received and not yet stored, for all packs together: what bounds memory when the network is faster than the disk. */
 const MAX_PENDING_BYTES = 24 * 1024 * 1024;
@@ -64,10 +64,9 @@ class PackReceiving {
   readonly #options: ReceivePackOptions;
   readonly #decoder: PackDecoder;
   readonly #receipt: PackReceipt = { objects: 0, bytes: 0 };
-  /** Objects that are whole, in the memory that goes to a worker with them. */
-  #batch: ReceivedObject[] = [];
-  #memory = new Uint8Array(0);
-  #used = 0;
+  /** Small objects for a worker, and the names of their files. */
+  #batch: ObjectBatch | undefined;
+  #names: string[] = [];
   /** The record that is being read: into memory, into a file, or (it is there already) to nowhere. */
   #record: PackRecord | undefined;
   #into: 'memory' | 'file' | 'nowhere' = 'nowhere';
@@ -111,7 +110,10 @@ class PackReceiving {
   /** Resolves when nothing is under way any more. */
   async settle(): Promise<void> {
     // The object that was just coming has been cut off.
-    if (this.#record && this.#into === 'memory') this.#batch.pop();
+    if (this.#record && this.#into === 'memory') {
+      this.#batch?.dropLast();
+      this.#names.pop();
+    }
     this.#send();
     await Promise.all(this.#running);
     await this.#letGo();
@@ -136,28 +138,19 @@ class PackReceiving {
     }
     if (total === length && offset === 0 && length <= SMALL_BYTES) {
       this.#into = 'memory';
-      this.#reserve(length);
-      const data = this.#memory.subarray(this.#used, this.#used + length);
-      this.#batch.push({ type, checksum, data });
+      if (this.#batch && (this.#batch.count >= BATCH_OBJECTS || !this.#batch.hasRoom(length))) this.#send();
+      this.#batch ??= new ObjectBatch(length);
+      this.#batch.begin(type, checksum, length);
+      this.#names.push(receivedName(type, checksum));
       return;
     }
     this.#into = 'file';
     this.#steps.push(() => this.#openPart(record));
   }
 
-  /** Makes room in the memory of the batch, or begins another one. */
-  #reserve(length: number): void {
-    const full = this.#used + length > this.#memory.byteLength || this.#batch.length >= BATCH_OBJECTS;
-    if (!full) return;
-    this.#send();
-    this.#memory = new Uint8Array(Math.max(length, BATCH_BYTES));
-    this.#used = 0;
-  }
-
   #bytes(piece: Buffer): void {
     if (this.#into === 'memory') {
-      this.#memory.set(piece, this.#used);
-      this.#used += piece.length;
+      this.#batch!.add(piece);
     } else if (this.#into === 'file') {
       const copy = Buffer.from(piece);
       this.#steps.push(async () => this.#part?.add(copy));
@@ -210,26 +203,24 @@ class PackReceiving {
 
   /** Hands the batch to a worker. */
   #send(): void {
-    const objects = this.#batch;
-    const memory = this.#memory.buffer;
-    this.#batch = [];
-    this.#memory = new Uint8Array(0);
-    if (objects.length === 0) return;
+    const [batch, names] = [this.#batch, this.#names];
+    this.#batch = undefined;
+    this.#names = [];
+    if (!batch) return;
+    const { memory } = batch;
+    if (batch.count === 0) return keepMemory(memory);
     // What goes over to a worker has no length any more.
     const size = memory.byteLength;
-    const bytes = this.#used;
-    const cost = size + objects.length * OBJECT_COST;
+    const cost = batch.bytes + names.length * OBJECT_COST;
     pendingBytes += size;
     this.#run(async () => {
       try {
-        const batch = newBatchName();
-        await pool.run({ kind: 'receive-objects', folder: this.#session.path, batch, objects }, cost, [memory]);
-        for (const { type, checksum } of objects) {
-          const name = receivedName(type, checksum);
-          this.#session.names.set(name, objects.length === 1 ? name : `${batch}/${name}`);
-        }
-        this.#receipt.objects += objects.length;
-        this.#receipt.bytes += bytes;
+        const folder = newBatchName();
+        const task = { kind: 'receive-objects' as const, folder: this.#session.path, batch: folder, memory };
+        keepMemory(await pool.run(task, cost, [memory]));
+        for (const name of names) this.#session.names.set(name, names.length === 1 ? name : `${folder}/${name}`);
+        this.#receipt.objects += names.length;
+        this.#receipt.bytes += batch.bytes;
       } finally {
         pendingBytes -= size;
         for (const wake of waiting) wake();

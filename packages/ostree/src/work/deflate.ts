@@ -86,24 +86,30 @@ export function outputBytes(input: number): number {
 const MAX_RATIO = 1032;
 
 /**
- * Inflates a body that is known to have `size` bytes of content.
+ * Inflates a body that is known to have `size` bytes of content, and puts `head` before it.
  *
  * @returns a view that is good until the next call in this thread; null when the length is another one, or when
  *   something follows
  * @throws an error that says why the data is not deflate's
  */
-export function inflateRaw(body: Uint8Array, size: number): Buffer | null {
+export function inflateRaw(body: Uint8Array, size: number, head: Uint8Array = NOTHING): Buffer | null {
   // A header can say anything: nobody is to be made to reserve gigabytes for a body that cannot hold them.
   if (size > MAX_RATIO * body.length) return null;
   const fast = libdeflate();
-  if (!fast) return inflateWithZlib(body, size);
-  const output = room(Math.max(size, 1));
-  const used = new BigUint64Array(1);
-  const content = output.subarray(0, size);
-  const result = fast.inflate(body, content, used);
+  if (!fast) {
+    const content = inflateWithZlib(body, size);
+    return content && (head.length === 0 ? content : Buffer.concat([head, content]));
+  }
+  const output = room(head.length + Math.max(size, 1));
+  output.set(head);
+  const result = fast.inflate(body, output.subarray(head.length, head.length + size), used);
   if (result === 1) throw new OstreeError('corrupt', 'bad deflate data');
-  return result === 0 && used[0] === BigInt(body.length) ? content : null;
+  return result === 0 && used[0] === BigInt(body.length) ? output.subarray(0, head.length + size) : null;
 }
+
+const NOTHING = new Uint8Array(0);
+/** Where libdeflate says how much it has read. */
+const used = new BigUint64Array(1);
 
 function inflateWithZlib(body: Uint8Array, size: number): Buffer | null {
   let result: { buffer: Buffer; engine: { bytesWritten: number } };

@@ -6,6 +6,7 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -18,14 +19,8 @@ import { decodeDirTree } from '../formats/dirtree.ts';
 import { type Checksum, corruptedObject } from '../formats/object-name.ts';
 import { decode } from '../gvariant/decode.ts';
 import type { PackedType } from '../push/pack.ts';
+import { type BatchedObject, batchedObjects } from './object-batch.ts';
 import { verifyFilez, verifyFilezFile } from './import-object.ts';
-
-/** An object as it was received, in the form that an archive repository keeps it in. */
-export interface ReceivedObject {
-  type: PackedType;
-  checksum: Checksum;
-  data: Uint8Array;
-}
 
 /** One that was received into a file, because of its size. */
 export interface SpooledObject {
@@ -47,35 +42,50 @@ export function receivedName(type: PackedType, checksum: Checksum): string {
  * own name when all is written: the process may be killed at any moment, and what it leaves counts as received. When
  * one object is refused, those before it are kept. One alone gets no folder.
  *
+ * @param memory objects as an `ObjectBatch` has put them together
+ * @returns the memory, for whoever fills it again
  * @throws OstreeError `corrupt`
  */
 export async function receiveObjects(
   { folder: parent, batch }: { folder: string; batch: string },
-  objects: readonly ReceivedObject[],
-): Promise<null> {
+  memory: ArrayBuffer,
+): Promise<ArrayBuffer> {
+  const objects = batchedObjects(memory);
   const folder = join(parent, `.${batch}`);
-  const [first] = objects;
-  if (first && objects.length === 1) {
+  const [first, second] = objects;
+  if (first && !second) {
     await receiveObject(folder, first);
     renameSync(folder, join(parent, receivedName(first.type, first.checksum)));
-    return null;
+    return memory;
   }
   mkdirSync(folder);
   try {
-    for (const object of objects)
-      await receiveObject(`${folder}/${receivedName(object.type, object.checksum)}`, object);
+    for (const object of objects) {
+      // Waiting for what there is nothing to wait for is a third of the time that a small object takes.
+      const done = receiveObject(`${folder}/${receivedName(object.type, object.checksum)}`, object);
+      if (done) await done;
+    }
   } finally {
     renameSync(folder, join(parent, batch));
   }
-  return null;
+  return memory;
 }
 
-async function receiveObject(path: string, { type, checksum, data }: ReceivedObject): Promise<void> {
+function receiveObject(path: string, { type, checksum, data }: BatchedObject): Promise<void> | undefined {
   const isLarge = type === 'file' && data.length >= 16 && sizeField(data) > INFLATE_IN_MEMORY_BYTES;
   if (!isLarge) assertIs(type, checksum, data);
   try {
     write(path, data);
-    if (isLarge) await verifyFilezFile(checksum, path);
+  } catch (error) {
+    rmSync(path, { force: true });
+    throw error;
+  }
+  return isLarge ? verifyWritten(path, checksum) : undefined;
+}
+
+async function verifyWritten(path: string, checksum: Checksum): Promise<void> {
+  try {
+    await verifyFilezFile(checksum, path);
   } catch (error) {
     rmSync(path, { force: true });
     throw error;
@@ -90,8 +100,8 @@ async function receiveObject(path: string, { type, checksum, data }: ReceivedObj
 export async function receiveSpooled(folder: string, { type, checksum, path }: SpooledObject): Promise<number> {
   const place = join(folder, receivedName(type, checksum));
   try {
-    if (type === 'file') await verifyFilezFile(checksum, path);
-    else assertIs(type, checksum, readFileSync(path));
+    if (type !== 'file' || fitsMemory(path)) assertIs(type, checksum, readFileSync(path));
+    else await verifyFilezFile(checksum, path);
   } catch (error) {
     rmSync(path, { force: true });
     throw error;
@@ -99,6 +109,20 @@ export async function receiveSpooled(folder: string, { type, checksum, path }: S
   const { size } = statSync(path);
   renameSync(path, place);
   return size;
+}
+
+/** Whether a file in memory, packed and unpacked, is no more than a worker may hold. */
+function fitsMemory(path: string): boolean {
+  const fd = openSync(path, 'r');
+  try {
+    const start = Buffer.alloc(16);
+    const isRead = readSync(fd, start, 0, 16, 0) === 16;
+    return (
+      isRead && BigInt(fstatSync(fd).size) <= INFLATE_IN_MEMORY_BYTES && sizeField(start) <= INFLATE_IN_MEMORY_BYTES
+    );
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function sizeField(data: Uint8Array): bigint {

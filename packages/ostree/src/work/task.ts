@@ -10,7 +10,7 @@ import type { ArchivedObject, ObjectToArchive } from './archive-object.ts';
 import { type CheckoutTarget, checkOutFiles, type FilesToCheckOut } from './checkout-file.ts';
 import { type CopyOptions, copyObject } from './copy-object.ts';
 import { importFilez, importFilezFile } from './import-object.ts';
-import type { ReceivedObject, SpooledObject } from './receive-object.ts';
+import type { SpooledObject } from './receive-object.ts';
 import {
   deflatePiece,
   type FileToStore,
@@ -40,7 +40,7 @@ export type Task =
   | { kind: 'build-delta-part'; part: PartToBuild }
   | { kind: 'sketch-objects'; objects: Checksum[]; options: SketchOptions }
   | { kind: 'verify-objects'; format: ObjectFormat; objects: ObjectToVerify[] }
-  | { kind: 'receive-objects'; folder: string; batch: string; objects: ReceivedObject[] }
+  | { kind: 'receive-objects'; folder: string; batch: string; memory: ArrayBuffer }
   | { kind: 'receive-spooled'; folder: string; object: SpooledObject }
   | { kind: 'release-objects'; repo: { path: string; fsync: boolean }; folder: string; files: string[] }
   | { kind: 'archive-objects'; format: ObjectFormat; level: number; objects: ObjectToArchive[] }
@@ -61,7 +61,7 @@ export interface TaskResults {
   'build-delta-part': BuiltPart;
   'sketch-objects': Sketch[];
   'verify-objects': Damage[];
-  'receive-objects': null;
+  'receive-objects': ArrayBuffer;
   'receive-spooled': number;
   'release-objects': null;
   'archive-objects': ArchivedObject[];
@@ -105,7 +105,7 @@ export async function runTask(task: Task): Promise<TaskResults[Task['kind']]> {
     case 'sketch-objects':
       return (await import('../delta/sketch.ts')).sketchObjects(task.objects, task.options);
     case 'receive-objects':
-      return (await import('./receive-object.ts')).receiveObjects(task, task.objects);
+      return (await import('./receive-object.ts')).receiveObjects(task, task.memory);
     case 'receive-spooled':
       return (await import('./receive-object.ts')).receiveSpooled(task.folder, task.object);
     case 'release-objects':

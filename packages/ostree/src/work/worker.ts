@@ -14,7 +14,7 @@ export interface PortableError {
 
 parentPort?.on('message', ({ id, task }: { id: number; task: Task }) => {
   runTask(task).then(
-    (result) => parentPort!.postMessage({ id, result }),
+    (result) => parentPort!.postMessage({ id, result }, result instanceof ArrayBuffer ? [result] : []),
     (error: unknown) => parentPort!.postMessage({ id, error: portable(error) }),
   );
 });
