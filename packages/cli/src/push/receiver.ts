@@ -1,4 +1,7 @@
-import { type PushRemoteOptions, type Repo, readRemote, remoteOptions } from '@treeline/ostree';
+import { remoteOptions } from '@treeline/ostree/pull/remote-config.ts';
+import type { PushRemoteOptions } from '@treeline/ostree/push/remote.ts';
+import { readRemote } from '@treeline/ostree/repo/remotes.ts';
+import type { Repo } from '@treeline/ostree/repo/repo.ts';
 import { findServer, type GlobalOptions } from '../connection/server.ts';
 import { CliError } from '../errors.ts';
 

@@ -1,4 +1,7 @@
-import type { PushProgress, PushStats } from '@treeline/ostree';
+// One by one: all that the package exports takes half a second to load, in which a small push is done.
+import { type PushProgress, type PushStats, push } from '@treeline/ostree/push/push.ts';
+import { readRef, resolveRev, setRef } from '@treeline/ostree/repo/refs.ts';
+import { openRepo } from '@treeline/ostree/repo/repo.ts';
 import type { Command } from 'commander';
 import { CliError } from '../errors.ts';
 import { formatBytes } from '../output/bytes.ts';
@@ -65,7 +68,6 @@ async function run(words: string[], options: PushOptions, session: Session): Pro
     });
   }
   const ref = words.at(-1)!;
-  const { openRepo, push, resolveRev, setRef, readRef } = await import('@treeline/ostree');
   const repo = await openRepo(repoPath(options));
   const receiver = await findReceiver(repo, words.length === 2 ? words[0]! : null, options);
   const target = options.as ?? ref;

@@ -9,8 +9,7 @@ import type { ArchivedObject, ObjectToArchive } from '../work/archive-object.ts'
 import { readBareObject } from '../work/bare-object.ts';
 import { pool } from '../work/pool.ts';
 import type { ObjectId } from './object-list.ts';
-import type { PackPiece } from './pack.ts';
-import { SMALL_BYTES } from './receive-pack.ts';
+import { type PackPiece, SMALL_BYTES } from './pack.ts';
 import type { ObjectToSend, SendQueue } from './send-queue.ts';
 
 /** What of a large object is sent at a time: between two, a pack can end. */

@@ -21,6 +21,9 @@ import { MAX_METADATA_BYTES } from '../repo/objects.ts';
  * the objects are for, and nothing in it is to be believed before it is hashed.
  */
 
+/** Up to here an object is held in memory until it is whole; a longer one goes into a file, which outlives interruptions. */
+export const SMALL_BYTES = 4 * 1024 * 1024;
+
 /** What a record of a pack can hold. */
 export type PackedType = 'commit' | 'dirtree' | 'dirmeta' | 'file' | 'commitmeta';
 

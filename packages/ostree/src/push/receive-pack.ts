@@ -3,7 +3,7 @@ import type { Repo } from '../repo/repo.ts';
 import { keepMemory, ObjectBatch } from '../work/object-batch.ts';
 import { pool } from '../work/pool.ts';
 import { receivedName } from '../work/receive-object.ts';
-import { PackDecoder, type PackRecord } from './pack.ts';
+import { PackDecoder, type PackRecord, SMALL_BYTES } from './pack.ts';
 import { PartFile } from './part-file.ts';
 import { newBatchName, type PushSession } from './session.ts';
 
@@ -22,8 +22,6 @@ export interface ReceivePackOptions {
   assertRoom(bytes: number): void;
 }
 
-/** Up to here an object is held in memory until it is whole; a longer one goes into a file, which outlives interruptions. */
-export const SMALL_BYTES = 4 * 1024 * 1024;
 /** What a worker gets at a time, at most. */
 const BATCH_OBJECTS = 256;
 /** Received and not yet stored, for all packs together: what bounds memory when the network is faster than the disk. */
