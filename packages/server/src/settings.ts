@@ -67,9 +67,12 @@ const Schema = z.strictObject({
   /** How often it is looked for what retention drops, and for what goes. */
   retentionSeconds: Seconds,
   /**
-   * Days for which the private store keeps a commit or object that nothing names: no ref, release, result, source,
-   * label, pin or device.
+   * Days for which the result of a job, or a source revision, is kept after a run has used it last, when nothing else
+   * needs it: no ref, no release that a repository keeps, no pin, no device. Then it is forgotten, and made again when
+   * a run wants it.
    */
+  unusedDays: z.number().min(1).max(36_500),
+  /** Days for which the private store then keeps a commit, or any commit or object that nothing names. */
   storeGraceDays: z.number().min(0).max(36_500),
   /** Label of commits of which nothing says anything, neither of them nor of what they were made from. */
   defaultLabel: z.string().refine(isLabel, `expected ${labelForm}`),
@@ -111,6 +114,7 @@ function defaults(dataDir: string): Omit<Settings, 'dataDir'> {
     defaultLabel: 'public',
     trustedProxies: [],
     retentionSeconds: 60,
+    unusedDays: 30,
     storeGraceDays: 7,
     bodyLimit: 4 * 1024 * 1024,
     logLevel: 'info',

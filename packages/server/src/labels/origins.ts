@@ -127,8 +127,11 @@ function textOf({ metadata }: Commit, name: string): string {
 
 /** Whether the server recorded this commit as the result that it says it is. */
 async function isResult(core: Pick<Core, 'db'>, commit: string, { key, artifact }: Provenance): Promise<boolean> {
-  const row = await core.db.selectFrom('results').select('outputs').where('key', '=', key).executeTakeFirst();
-  return row !== undefined && outputsOf(row)[artifact]?.commit === commit;
+  for (const table of ['results', 'forgotten_results'] as const) {
+    const rows = await core.db.selectFrom(table).select('outputs').where('key', '=', key).execute();
+    if (rows.some((row) => outputsOf(row)[artifact]?.commit === commit)) return true;
+  }
+  return false;
 }
 
 async function isSource(core: Pick<Core, 'db'>, commit: string): Promise<boolean> {

@@ -5,6 +5,7 @@ import { pointers } from '../../devices/pointers-migration.ts';
 import { labels } from '../../labels/migration.ts';
 import { repositories } from '../../publish/migration.ts';
 import { retention } from '../../retention/migration.ts';
+import { unused } from '../../retention/unused-migration.ts';
 import { core } from './core.ts';
 
 /** All migrations, applied in the order of their names. A released one is never changed: add another. */
@@ -16,4 +17,5 @@ export const migrations: Record<string, Migration> = {
   '0006-labels': labels,
   '0007-retention': retention,
   '0008-pointers': pointers,
+  '0009-unused': unused,
 };
