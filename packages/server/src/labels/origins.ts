@@ -1,8 +1,9 @@
-import { type Commit, metadataValue, OstreeError, readCommit } from '@treeline/ostree';
+import { type Commit, isChecksum, metadataValue, OstreeError, readCommit } from '@treeline/ostree';
 import { Provenance } from '../api/schema.ts';
 import type { Core } from '../core.ts';
 import { PROVENANCE } from '../executions/outputs.ts';
 import { outputsOf } from '../executions/spec.ts';
+import { REBOUND_FROM } from '../publish/bindings.ts';
 import { type LabelInside, searchInside } from './inside.ts';
 
 /** Something that a commit was made from. */
@@ -81,6 +82,9 @@ export function createOriginReader(core: Pick<Core, 'db' | 'store'>): OriginRead
 async function knownOf(core: Pick<Core, 'db'>, commit: string, read: Commit): Promise<Known> {
   const { tree } = read;
   const named: Origin[] = read.parent === null ? [] : [{ commit: read.parent, parent: true }];
+  // Whoever writes this into a commit can only add labels to it.
+  const original = textOf(read, REBOUND_FROM);
+  if (isChecksum(original)) named.unshift({ commit: original, parent: false });
   const provenance = provenanceOf(read);
   const project = textOf(read, 'treeline.project');
   const short = commit.slice(0, 10);
