@@ -6,10 +6,11 @@ import { basename, join, relative, resolve, sep } from 'node:path';
 const mayImport = {
   ostree: [],
   pipeline: [],
-  runner: ['ostree'],
+  runner: ['ostree', 'board'],
   agent: ['ostree'],
+  board: ['ostree'],
   server: ['ostree', 'pipeline', 'runner'],
-  cli: ['ostree', 'pipeline', 'runner', 'agent', 'server'],
+  cli: ['ostree', 'pipeline', 'runner', 'agent', 'board', 'server'],
 };
 
 /** Pure packages and the few node: modules that compute and touch nothing. Their tests may do more. */
