@@ -19,8 +19,8 @@ import { decodeDirTree } from '../formats/dirtree.ts';
 import { type Checksum, corruptedObject } from '../formats/object-name.ts';
 import { decode } from '../gvariant/decode.ts';
 import type { PackedType } from '../push/pack.ts';
-import { type BatchedObject, batchedObjects } from './object-batch.ts';
 import { verifyFilez, verifyFilezFile } from './import-object.ts';
+import { type BatchedObject, batchedObjects } from './object-batch.ts';
 
 /** One that was received into a file, because of its size. */
 export interface SpooledObject {
