@@ -21,7 +21,7 @@ const pure = { pipeline: ['crypto', 'util', 'buffer'] };
  * whole takes three times as long as what most verbs do. The agent: what runs on a device is one file without native
  * parts, and has neither room nor use for the engine whole.
  */
-const mayGoDeep = { folders: [join("packages", "cli", "src", "repo"), join("packages", "agent", "src")], into: "ostree" };
+const mayGoDeep = {
   folders: [join('packages', 'cli', 'src', 'repo'), join('packages', 'agent', 'src')],
   into: 'ostree',
 };

@@ -43,7 +43,7 @@ async function main(): Promise<number> {
   const ending = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => ending.abort());
   try {
-    return await run({ ...values, board: values.board ?? '/var/lib/treeline' } as DeviceOptions, ending.signal);
+    return await run({ ...values, board: values.board ?? '/var/lib/treeline' }, ending.signal);
   } catch (error) {
     if (ending.signal.aborted) return 0;
     process.stderr.write(`treeline-agent: ${messageOf(error)}\n`);
