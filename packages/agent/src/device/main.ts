@@ -1,7 +1,7 @@
 // The first file of the bundle that devices run: `treeline-agent VERB`.
 import { parseArgs } from 'node:util';
 import { AgentError, messageOf } from '../errors.ts';
-import { type DeviceOptions, verbs } from './verbs.ts';
+import { verbs } from './verbs.ts';
 
 const HELP = `Usage: treeline-agent VERB [OPTION…]
 
