@@ -259,4 +259,5 @@ export {
 } from './usage/disk-use.ts';
 export type { OtherFiles } from './usage/object-table.ts';
 export type { Reached } from './usage/reach.ts';
+export { type IdShift, SHIFTED_IDS } from './work/shifted-ids.ts';
 export type { StoredObject } from './work/store-file.ts';

@@ -67,6 +67,8 @@ export type CommandJob = JobHead & {
   /** The file's defaults and the job's own, merged. */
   readonly environment: Readonly<Record<string, string>>;
   readonly network: boolean;
+  /** The script is root in a user namespace, and its outputs keep owners and set-user-id bits. */
+  readonly root: boolean;
   readonly timeoutSeconds: number;
   readonly diskBytes: number;
   /** Script for `sh -eu`. */

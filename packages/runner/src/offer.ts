@@ -2,6 +2,7 @@ import { access } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import type { RunnerOffer } from './protocol.ts';
 import { RUNNER_PROTOCOL } from './protocol.ts';
+import type { Sandbox } from './sandbox/sandbox.ts';
 
 /** Node's names of architectures, as `uname -m` has them. */
 const ARCHITECTURES: Record<string, string> = { x64: 'x86_64', arm64: 'aarch64', arm: 'armv7l', ia32: 'i686' };
@@ -11,7 +12,7 @@ export async function machineOffer(o: {
   name: string;
   labels: string[];
   emulate: string[];
-  sandbox: 'bubblewrap' | 'none';
+  sandbox: Pick<Sandbox, 'kind' | 'root'>;
 }): Promise<RunnerOffer> {
   return {
     name: o.name,
@@ -21,7 +22,8 @@ export async function machineOffer(o: {
     gpu: await hasGpu(),
     labels: [...o.labels],
     emulates: [...o.emulate],
-    sandbox: o.sandbox,
+    sandbox: o.sandbox.kind,
+    lacksForRoot: 'lacks' in o.sandbox.root ? o.sandbox.root.lacks : null,
     protocol: RUNNER_PROTOCOL,
   };
 }

@@ -52,6 +52,8 @@ export const RunnerOffer = z.object({
   /** Needs that this runner accepts without having them: "gpu", or an architecture. */
   emulates: z.array(z.string()),
   sandbox: z.enum(['bubblewrap', 'none']),
+  /** What the machine lacks to run root jobs; null: nothing. A runner that knows no root jobs does not say. */
+  lacksForRoot: z.string().max(2000).nullable().optional(),
   protocol: z.literal(RUNNER_PROTOCOL),
 });
 export type RunnerOffer = z.infer<typeof RunnerOffer>;
@@ -84,6 +86,8 @@ export const JobSpec = z.object({
   command: z.string(),
   environment: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string()),
   network: z.boolean(),
+  /** The script is root of a user namespace with 65,536 ids; its outputs keep owners and setuid bits. */
+  root: z.boolean().optional(),
   timeoutSeconds: z.number().positive(),
   /** Limit for what the job writes in /src, /out and /tmp together, and for the length of any one file. */
   diskBytes: z.int().positive(),

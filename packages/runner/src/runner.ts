@@ -1,3 +1,4 @@
+import { openRootFiles, type RootFiles } from './job/root-files.ts';
 import { openJobStore } from './job/store.ts';
 import { createRunnerClient } from './lease/client.ts';
 import { carryOut, ORPHANED } from './lease/execution.ts';
@@ -7,6 +8,7 @@ import { chooseSandbox } from './sandbox/choose.ts';
 import type { RunnerOptions, RunnerSettings } from './settings.ts';
 import { runnerOptionsFromEnvironment, runnerSettings } from './settings.ts';
 import { openTreeCache } from './trees/cache.ts';
+import { removeTree } from './trees/remove.ts';
 import { openWorkFolder } from './work-folder.ts';
 
 /**
@@ -20,18 +22,25 @@ export async function runRunner(options: RunnerOptions = runnerOptionsFromEnviro
   try {
     const sandbox = await chooseSandbox(settings.unsandboxed);
     const store = await openJobStore(settings.store);
-    const folder = await openWorkFolder(settings.workDir);
+    const rootFiles = 'lacks' in sandbox.root ? null : openRootFiles(sandbox.root, store);
+    const remove = removerOf(rootFiles);
+    const folder = await openWorkFolder(settings.workDir, { remove });
     try {
+      const { signal } = stopping;
       const trees = await openTreeCache({
         dir: folder.treesDir,
         maxBytes: settings.cacheBytes,
-        checkout: (tree, dest) => store.checkout(tree, dest, stopping.signal),
+        checkout: (tree, dest, owners) =>
+          owners === 'own' && rootFiles
+            ? rootFiles.checkout(tree, dest, signal)
+            : store.checkout(tree, dest, { signal }),
+        remove,
       });
       const { name, labels, emulate, log } = settings;
-      const offer = await machineOffer({ name, labels, emulate, sandbox: sandbox.kind });
+      const offer = await machineOffer({ name, labels, emulate, sandbox });
       const client = createRunnerClient(settings);
       log(`runner ${name} (${offer.arch}, ${offer.cpus} cores, sandbox: ${sandbox.kind}) serves ${settings.server}`);
-      const machine = { store, trees, sandbox, jobsDir: folder.jobsDir };
+      const machine = { store, trees, sandbox, rootFiles, jobsDir: folder.jobsDir };
       await leaseLoop({
         client,
         offer,
@@ -48,6 +57,15 @@ export async function runRunner(options: RunnerOptions = runnerOptionsFromEnviro
   } finally {
     stopping.dispose();
   }
+}
+
+/** Removes what a job left; what is a root job's, an ordinary user cannot remove itself. */
+function removerOf(rootFiles: RootFiles | null): (path: string) => Promise<void> {
+  return (path) =>
+    removeTree(path).catch(async (error) => {
+      if (!rootFiles) throw error;
+      await rootFiles.remove(path);
+    });
 }
 
 const PARENT_POLL_MS = 250;

@@ -16,7 +16,10 @@ const BUSY_WAIT_MS = 10_000;
  * Takes a runner's work folder for this process alone and removes what a killed runner left in it. Nobody else may look
  * inside: images hold setuid programs. Throws RunnerError `busy` while another runner has it.
  */
-export async function openWorkFolder(path: string, waitMs = BUSY_WAIT_MS): Promise<WorkFolder> {
+export async function openWorkFolder(
+  path: string,
+  { waitMs = BUSY_WAIT_MS, remove = removeTree }: { waitMs?: number; remove?: (path: string) => Promise<void> } = {},
+): Promise<WorkFolder> {
   await mkdir(path, { recursive: true });
   await chmod(path, 0o700);
   const root = await realpath(path);
@@ -25,7 +28,7 @@ export async function openWorkFolder(path: string, waitMs = BUSY_WAIT_MS): Promi
   // bubblewrap's jobs died with their runner; those without a sandbox did not.
   await killByEnvironment(`OUT=${jobsDir}/`);
   await mkdir(jobsDir, { recursive: true });
-  for (const name of await readdir(jobsDir)) await removeTree(join(jobsDir, name));
+  for (const name of await readdir(jobsDir)) await remove(join(jobsDir, name));
   return { jobsDir, treesDir: join(root, 'trees'), unlock };
 }
 

@@ -41,8 +41,7 @@ import { listen } from './listen/listener.ts';
 import { runPublisher } from './publish/publisher.ts';
 import { openRepositories } from './publish/registry.ts';
 import { publishedRepositories } from './publish/repositories.ts';
-import { pushLimits, pushMount } from './push/mount.ts';
-import { recoverMoves } from './push/record.ts';
+import { pushMount } from './push/mount.ts';
 import { treehubMount } from './push/treehub.ts';
 import { readProvenance } from './reading/commits.ts';
 import { channelHead } from './reading/releases.ts';
@@ -176,8 +175,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
     accessOf: (name) => core.repositories.accessOf(name),
     authenticator,
   });
-  await recoverMoves(core);
-  const receiver = await PushReceiver.open(core.store, { limits: pushLimits(settings) });
+  const receiver = await PushReceiver.open(core.store);
   undo.defer(() => receiver.close());
   const pushes = pushMount({ core, receiver, authenticator });
   const treehub = treehubMount({ core, receiver, authenticator });

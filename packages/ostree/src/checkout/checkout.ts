@@ -22,6 +22,7 @@ import { lookUp, type TreeReader } from '../repo/tree-reader.ts';
 import { type CheckoutTarget, fileToCheckOut } from '../work/checkout-file.ts';
 import { inTheWay } from '../work/place-file.ts';
 import { pool } from '../work/pool.ts';
+import { type IdShift, shiftedOwner, shiftedXattrs } from '../work/shifted-ids.ts';
 import { type ObjectLinker, objectLinker } from './object-linker.ts';
 import { chainReader, repoChain } from './repo-chain.ts';
 import { makeOverlayWhiteout, OPAQUE, OVERLAY_WHITEOUT, WHITEOUT } from './whiteouts.ts';
@@ -33,6 +34,11 @@ export interface CheckoutOptions {
    * always in a bare-user-only repository.
    */
   userMode?: boolean;
+  /**
+   * Check out for a user namespace: owners, access lists and file capabilities are those that mean inside what the
+   * tree says. Needs the right to give files away; goes without user mode, caches and hard links.
+   */
+  idShift?: IdShift;
   /**
    * Make files hard links to objects where the mode of the repository allows it: bare without user mode, bare-user and
    * bare-user-only with it. Do not write to such files. Empty files are always copied. Default true.
@@ -104,10 +110,11 @@ export async function checkout(
   const existing = { none: 'refuse', overwrite: 'replace', add: 'keep', identical: 'identical' } as const;
   const target: CheckoutTarget = {
     repos: repos.map(({ path, mode, ignoreXattrs }) => ({ path, mode, ignoreXattrs })),
-    userMode: repo.mode === 'bare-user-only' || (options.userMode ?? process.getuid?.() !== 0),
-    links: options.requireHardLinks ? 'require' : options.hardLink === false ? 'never' : 'prefer',
+    userMode: repo.mode === 'bare-user-only' || (options.userMode ?? (process.getuid?.() !== 0 && !options.idShift)),
+    links: options.requireHardLinks ? 'require' : options.hardLink === false || options.idShift ? 'never' : 'prefer',
     cache: options.cache ?? false,
-    exclusiveCache: options.exclusiveCache,
+    exclusiveCache: options.idShift ? undefined : options.exclusiveCache,
+    idShift: options.idShift,
     placement: { existing: existing[union], replaceFolders: whiteouts && union === 'overwrite' },
   };
   const job = new CheckoutJob(repo, chainReader(repos), target, { ...options, to });
@@ -261,8 +268,10 @@ class CheckoutJob {
     const bits = this.#options.plainFolders || this.#repo.mode === 'bare-user-only' ? 0o775 : 0o7777;
     for (const { path, meta } of this.#folders.reverse()) {
       if (!this.#target.userMode) {
-        chownSync(path, meta.uid, meta.gid);
-        writeXattrs(path, meta.xattrs);
+        const { idShift } = this.#target;
+        const { uid, gid } = idShift ? shiftedOwner(idShift, meta, path) : meta;
+        chownSync(path, uid, gid);
+        writeXattrs(path, idShift ? shiftedXattrs(meta.xattrs, idShift) : meta.xattrs);
       }
       chmodSync(path, meta.mode & bits);
       lutimesSync(path, 0, 0);

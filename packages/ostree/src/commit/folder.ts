@@ -8,6 +8,7 @@ import { objectPath } from '../repo/objects.ts';
 import type { Transaction } from '../repo/transaction.ts';
 import { readBareObject } from '../work/bare-object.ts';
 import { pool } from '../work/pool.ts';
+import { xattrsInside } from '../work/shifted-ids.ts';
 import { changed, type FileToStore } from '../work/store-file.ts';
 import type { ConsumedPaths } from './consumed.ts';
 import {
@@ -275,7 +276,7 @@ class Walk {
   #meta(path: string, relative: string, attributes: Attributes): Checksum {
     if (this.#lost) return this.#tx.writeDirMeta(this.#lost.folder(relative, attributes.mode));
     const { uid, gid, mode } = attributes;
-    const xattrs = this.#xattrs ? readXattrs(path) : [];
+    const xattrs = this.#xattrs ? this.#readXattrs(path) : [];
     const key = xattrs.length === 0 ? `${uid}:${gid}:${mode}` : null;
     const known = key && this.#metas.get(key);
     if (known) return known;
@@ -294,8 +295,14 @@ class Walk {
     const same = attributes.uid === before.uid && attributes.gid === before.gid && attributes.mode === before.mode;
     if (linked && same && this.#keepsXattrs(path, own?.xattrs)) return { name, stats, attributes, linked };
     const adopt = this.#options.consumed !== undefined && stats.isFile() && this.#canAdopt(stats, same, linked);
-    const xattrs = own && this.#xattrs ? { xattrs: own.xattrs } : {};
+    const seen = own?.xattrs ?? (this.#options.idShift ? this.#readXattrs(path) : undefined);
+    const xattrs = seen && this.#xattrs ? { xattrs: seen } : {};
     return { name, stats, attributes, ...xattrs, ...(adopt ? { adopt } : {}) };
+  }
+
+  #readXattrs(path: string): Xattr[] {
+    const { idShift } = this.#options;
+    return idShift ? xattrsInside(readXattrs(path), idShift) : readXattrs(path);
   }
 
   #store(path: string, relative: string, { name, stats, attributes, xattrs, adopt }: Entry, tree: DirTree): void {

@@ -1,6 +1,7 @@
 import { OstreeError } from '../errors.ts';
 import { S_IFDIR, S_IFMT, S_IFREG } from '../formats/mode.ts';
 import type { RepoMode } from '../repo/repo.ts';
+import { type IdShift, ownerInside } from '../work/shifted-ids.ts';
 
 /** Owner and st_mode of something that is committed. */
 export interface Attributes {
@@ -13,6 +14,11 @@ export interface Attributes {
 export interface ModifierOptions {
   /** Owner or group of everything, instead of its own. */
   owner?: { uid?: number; gid?: number };
+  /**
+   * The files were made in a user namespace: they are stored with the owners, access lists and file capabilities that
+   * they have inside. An owner that is none of the namespace's is refused (`unsupported`).
+   */
+  idShift?: IdShift;
   /**
    * Owner 0:0, permissions `mode & 0755`, no setuid bits; for folders and refs, not for archives, no extended
    * attributes either. What `ostree commit --canonical-permissions` does; always so in a bare-user-only repository.
@@ -86,11 +92,14 @@ export interface Modifier {
 
 /** @param source archives keep extended attributes with canonical permissions, as libostree's do */
 export function modifierOf(options: ModifierOptions, mode: RepoMode, source: 'tree' | 'archive'): Modifier {
-  const { owner, readOnlyExecutables, statOverrides, skip } = options;
+  const { owner, idShift, readOnlyExecutables, statOverrides, skip } = options;
   const plain = mode === 'bare-user-only';
   const canonical = plain || options.canonicalPermissions === true;
   const xattrs = !plain && options.xattrs !== false && !(source === 'tree' && canonical);
-  const apply = (path: string, { uid, gid, mode }: Attributes): Attributes | null => {
+  const apply = (path: string, { uid: ownUid, gid: ownGid, mode }: Attributes): Attributes | null => {
+    const { uid, gid } = idShift
+      ? ownerInside(idShift, { uid: ownUid, gid: ownGid }, path)
+      : { uid: ownUid, gid: ownGid };
     const type = mode & S_IFMT;
     let bits = mode;
     if (readOnlyExecutables && type === S_IFREG && (bits & 0o111) !== 0) bits &= ~0o222;
@@ -107,6 +116,7 @@ export function modifierOf(options: ModifierOptions, mode: RepoMode, source: 'tr
       !readOnlyExecutables &&
       !statOverrides &&
       !skip &&
+      !idShift &&
       owner?.uid === undefined &&
       owner?.gid === undefined,
     apply,

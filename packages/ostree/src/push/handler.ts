@@ -42,8 +42,6 @@ export interface PushHandlerOptions {
 /** An error as it is answered. */
 export interface PushErrorAnswer {
   status: number;
-  /** What goes with it, such as `retry-after`. Lost when the answer has begun. */
-  headers?: Record<string, string>;
   error: { code: string; message: string; hint?: string; data?: unknown; [key: string]: unknown };
 }
 
@@ -70,8 +68,8 @@ export function pushHandler(receiver: PushReceiver, options: PushHandlerOptions)
       const caller = await options.caller(request);
       await route({ receiver, options, request, answer, caller }, path);
     } catch (error) {
-      const { status, headers, error: body } = answerOf(error);
-      answer.json(status, { error: body }, headers);
+      const { status, error: body } = answerOf(error);
+      answer.json(status, { error: body });
       linger(request, response);
     }
   };
@@ -219,9 +217,9 @@ class Answer {
     });
   }
 
-  json(status: number, value: object, headers: Record<string, string> = {}): void {
+  json(status: number, value: object): void {
     const body = Buffer.from(JSON.stringify(value));
-    if (!this.#begun) this.#begin(status, { 'content-length': body.length, ...headers });
+    if (!this.#begun) this.#begin(status, { 'content-length': body.length });
     this.#response.end(body);
   }
 

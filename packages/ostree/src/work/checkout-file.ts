@@ -32,6 +32,7 @@ import { cachedCopy, type ExclusiveCopy, exclusiveCopy, linkExclusively, tryLink
 import { inflateBody } from './import-object.ts';
 import { readFilezHeader } from './object-header.ts';
 import { type Placement, placeFile } from './place-file.ts';
+import { type IdShift, shiftedOwner, shiftedXattrs } from './shifted-ids.ts';
 import { WHOLE_FILE_BYTES } from './store-file.ts';
 
 /**
@@ -71,6 +72,8 @@ export interface CheckoutTarget {
   cache: boolean;
   /** A folder of unpacked copies, each linked to one file at a time, instead: see linkExclusively. */
   exclusiveCache?: string | undefined;
+  /** Owners and attributes are to be those that a user namespace sees as the object's. */
+  idShift?: IdShift | undefined;
   placement: Placement;
 }
 
@@ -95,6 +98,7 @@ interface SourceObject {
  */
 async function checkOutFile(target: CheckoutTarget, checksum: Checksum, to: string): Promise<number> {
   const source = openObject(target, checksum, to);
+  if (target.idShift) source.header = shiftedHeader(source.header, target.idShift, to);
   const { format, header, size } = source;
   const symlink = (header.mode & S_IFMT) === S_IFLNK;
   const unreadable = target.userMode && !symlink && (header.mode & 0o400) === 0;
@@ -128,6 +132,10 @@ async function checkOutFile(target: CheckoutTarget, checksum: Checksum, to: stri
     if (!linked) await copy();
   }
   return written;
+}
+
+function shiftedHeader(header: FileHeader, shift: IdShift, path: string): FileHeader {
+  return { ...header, ...shiftedOwner(shift, header, path), xattrs: shiftedXattrs(header.xattrs, shift) };
 }
 
 /** Makes a file that is a link to a copy of the object that no other file is a link to, or a file of its own. */
@@ -290,7 +298,9 @@ async function writeCopy(target: CheckoutTarget, source: SourceObject, to: strin
   }
   if (format.mode !== 'archive') {
     // What was linked to in vain was not read whole.
-    const whole = { ...readBareObject(format, path, `${checksum}.file`).header, mode: header.mode };
+    const whole = target.idShift
+      ? header
+      : { ...readBareObject(format, path, `${checksum}.file`).header, mode: header.mode };
     copyFileSync(path, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
     const fd = openSync(to, constants.O_RDONLY | constants.O_NOFOLLOW);
     try {

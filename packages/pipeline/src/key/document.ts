@@ -26,6 +26,8 @@ export type RunKeyDocument = {
   readonly environment: Readonly<Record<string, string>>;
   readonly platform: KeyPlatform;
   readonly network: boolean;
+  /** Absent for a job that is not root, so that such jobs have the keys that they had before there were others. */
+  readonly root?: true;
   /** Artifact name to path below /out. */
   readonly outputs: Readonly<Record<string, string>>;
 };

@@ -48,6 +48,7 @@ function explainRun(before: RunKeyDocument, after: RunKeyDocument): KeyDifferenc
     ...explainList('platform.labels', 'labels of the runner', before.platform.labels, after.platform.labels),
     ...explainList('platform.emulated', 'what the runner emulates', before.platform.emulated, after.platform.emulated),
     ...explainText('network', 'network', yesNo(before.network), yesNo(after.network)),
+    ...explainText('root', 'root', yesNo(before.root === true), yesNo(after.root === true)),
     ...explainTexts('outputs', 'output', before.outputs, after.outputs),
   ];
 }

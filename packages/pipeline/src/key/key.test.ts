@@ -69,6 +69,16 @@ test('the key of a known document is what sha256sum says of its canonical JSON',
   assert.equal(jobKey(document), 'd14fb3ebb589384693c0b9fd4284e115ccd75aa3f94cea6fb4a1928e2f83d219');
 });
 
+test('root is part of the key, and a job that is not root has the key that it always had', () => {
+  assert.equal(jobKey(basis), 'aafd1cd6bb3f45af992cf8041e24e8e47bce4bb9e767c2537b9c5cd8da15bc05');
+  const asRoot: RunKeyDocument = { ...basis, root: true };
+  assert.notEqual(jobKey(asRoot), jobKey(basis));
+  assert.deepEqual(
+    explainKeys(basis, asRoot).map(({ field, message }) => [field, message]),
+    [['root', 'root: no -> yes']],
+  );
+});
+
 test('canonical JSON is JSON of the same data', () => {
   fc.assert(
     fc.property(fc.jsonValue(), (value) => {

@@ -34,6 +34,7 @@ function runDocument(
     environment: job.environment,
     platform,
     network: job.network,
+    ...(job.root ? { root: true } : {}),
     outputs: Object.fromEntries(job.outputs.map((output) => [output.name, output.path])),
   };
 }

@@ -20,6 +20,7 @@ const synonyms: Readonly<Record<string, readonly string[]>> = {
   publish: ['release', 'deploy'],
   remove: ['delete', 'rm', 'exclude'],
   repository: ['repo'],
+  root: ['privileged', 'sudo', 'fakeroot', 'user'],
   run: ['script', 'command', 'commands', 'cmd', 'steps', 'exec'],
   'runs-on': ['runner', 'platform', 'resources', 'requires'],
   source: ['folder', 'files'],

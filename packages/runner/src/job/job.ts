@@ -5,17 +5,18 @@ import type { JobResult, JobSpec, Tree, Usage } from '../protocol.ts';
 import type { Ending, Sandbox } from '../sandbox/sandbox.ts';
 import type { HeldTree, TreeCache } from '../trees/cache.ts';
 import { removeTree } from '../trees/remove.ts';
-import { findOutput } from './outputs.ts';
+import type { RootFiles } from './root-files.ts';
+import type { JobStore } from './store.ts';
+import { storeOutputs } from './store-outputs.ts';
 
-/** The store, as far as a runner needs it. */
-export interface JobStore {
-  /** Writes a tree into `dest`, which does not exist yet. */
-  checkout(tree: Tree, dest: string, signal: AbortSignal): Promise<void>;
-  /** Stores folders, all or none; everything belongs to 0:0. */
-  write(folders: Map<string, string>): Promise<Record<string, Tree>>;
-}
-
-export type JobMachine = { store: JobStore; trees: TreeCache; sandbox: Sandbox; jobsDir: string };
+export type JobMachine = {
+  store: JobStore;
+  trees: TreeCache;
+  sandbox: Sandbox;
+  /** Null where jobs cannot be root. */
+  rootFiles: RootFiles | null;
+  jobsDir: string;
+};
 
 export type JobOptions = {
   onOutput: (chunk: Uint8Array) => Promise<void>;
@@ -36,6 +37,7 @@ export async function runJob(spec: JobSpec, machine: JobMachine, o: JobOptions):
     if (machine.sandbox.kind === 'none') {
       o.note('this runner was started with --unsandboxed: the job can reach all that the runner can');
     }
+    if (spec.root) rootFilesOf(machine);
     dir = await mkdtemp(join(machine.jobsDir, 'job-'));
     const begin = performance.now();
     const { image, inputs } = await prepare(spec, machine, { dir, held, signal: o.signal });
@@ -50,6 +52,7 @@ export async function runJob(spec: JobSpec, machine: JobMachine, o: JobOptions):
         command: spec.command,
         environment: spec.environment,
         network: spec.network,
+        root: spec.root === true,
         gpu: spec.gpu === true && !spec.emulated.includes('gpu'),
         limits: {
           timeoutSeconds: spec.timeoutSeconds,
@@ -67,12 +70,12 @@ export async function runJob(spec: JobSpec, machine: JobMachine, o: JobOptions):
     };
     const failure = failureOf(ending, usage);
     if (failure) return failure;
-    return await storeOutputs(spec, machine, { out: join(dir, 'out'), usage });
+    return await outputsOf(spec, machine, { out: join(dir, 'out'), usage });
   } catch (error) {
     return { status: 'infrastructure', message: describe(error) };
   } finally {
     for (const tree of held) tree.release();
-    if (dir !== null) await removeTree(dir).catch(() => {});
+    if (dir !== null) await removeJob(spec, machine, dir).catch(() => {});
   }
 }
 
@@ -87,9 +90,11 @@ async function prepare(
   machine: JobMachine,
   o: { dir: string; held: HeldTree[]; signal: AbortSignal },
 ): Promise<{ image: string | null; inputs: Array<{ name: string; dir: string }> }> {
+  // A root job sees what its image and inputs belong to; to any other job everything belongs to somebody else.
+  const owners = spec.root ? 'own' : 'runner';
   const hold = async (tree: Tree): Promise<string> => {
     o.signal.throwIfAborted();
-    const kept = await machine.trees.acquire(tree);
+    const kept = await machine.trees.acquire(tree, owners);
     o.held.push(kept);
     return kept.path;
   };
@@ -100,7 +105,7 @@ async function prepare(
     inputs.push({ name, dir: await named(`its input "${name}"`, () => hold(tree)) });
   }
   const src = join(o.dir, 'src');
-  if (source) await named('its source', () => machine.store.checkout(source, src, o.signal));
+  if (source) await named('its source', () => machine.store.checkout(source, src, { signal: o.signal }));
   else await mkdir(src);
   await mkdir(join(o.dir, 'out'), { mode: 0o755 });
   await mkdir(join(o.dir, 'tmp'), { mode: 0o755 });
@@ -130,19 +135,26 @@ function failureOf(ending: Ending, usage: Usage): JobResult | null {
   return { status: 'failed', reason: 'killed', message, usage };
 }
 
-async function storeOutputs(spec: JobSpec, machine: JobMachine, o: { out: string; usage: Usage }): Promise<JobResult> {
+async function outputsOf(spec: JobSpec, machine: JobMachine, o: { out: string; usage: Usage }): Promise<JobResult> {
   const begin = performance.now();
-  const folders = new Map<string, string>();
-  for (const output of spec.outputs) {
-    const found = await findOutput(o.out, output);
-    if (found.kind !== 'found') {
-      return { status: 'failed', reason: found.kind, message: found.message, usage: o.usage };
-    }
-    folders.set(output.name, found.folder);
+  const wanted = { out: o.out, outputs: spec.outputs };
+  const stored = await (spec.root ? rootFilesOf(machine).storeOutputs(wanted) : storeOutputs(machine.store, wanted));
+  if (stored.kind !== 'stored') {
+    return { status: 'failed', reason: stored.kind, message: stored.message, usage: o.usage };
   }
-  const outputs = folders.size === 0 ? {} : await machine.store.write(folders);
   const storeSeconds = (performance.now() - begin) / 1000;
-  return { status: 'passed', outputs, usage: { ...o.usage, storeSeconds } };
+  return { status: 'passed', outputs: stored.outputs, usage: { ...o.usage, storeSeconds } };
+}
+
+async function removeJob(spec: JobSpec, machine: JobMachine, dir: string): Promise<void> {
+  await (spec.root && machine.rootFiles ? machine.rootFiles.remove(dir) : removeTree(dir));
+}
+
+function rootFilesOf(machine: JobMachine): RootFiles {
+  if (machine.rootFiles) return machine.rootFiles;
+  const { root } = machine.sandbox;
+  const lacks = 'lacks' in root ? root.lacks : 'it was not asked for';
+  throw new RunnerError('no-sandbox', `this machine cannot run jobs as root: ${lacks}`);
 }
 
 /** An error for the person who reads the run: with its causes, for the first is often only "could not". */

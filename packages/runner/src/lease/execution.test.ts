@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { checkout, openRepo } from '@treeline/ostree';
+import { checkout, openRepo, type Repo, readFileObject, treeReader } from '@treeline/ostree';
 import type { Tree } from '../protocol.ts';
 import { runRunner } from '../runner.ts';
 import type { RunnerOptions } from '../settings.ts';
@@ -11,6 +11,27 @@ import { temporaryFolder } from '../testing/sandbox-job.ts';
 import type { TestServer } from '../testing/server.ts';
 import { eventually, outputsOf, startTestServer, TEST_TOKEN } from '../testing/server.ts';
 import { testStore } from '../testing/store.ts';
+
+/** Owner, mode and names of attributes of all that a tree holds, by path. */
+async function attributesOf(repo: Repo, tree: Tree): Promise<Map<string, string>> {
+  const reader = treeReader(repo);
+  const found = new Map<string, string>();
+  const visit = async (at: Tree, path: string): Promise<void> => {
+    const { files, dirs } = reader.dirTree(at.contents);
+    for (const [name, checksum] of files) {
+      const { uid, gid, mode, xattrs } = (await readFileObject(repo, checksum)).header;
+      const names = xattrs.map(([attribute]) => ` ${Buffer.from(attribute)}`).join('');
+      found.set(`${path}/${name}`, `${uid}:${gid} ${mode.toString(8)}${names}`);
+    }
+    for (const [name, child] of dirs) {
+      const { uid, gid, mode } = reader.dirMeta(child.meta);
+      found.set(`${path}/${name}`, `${uid}:${gid} ${mode.toString(8)}`);
+      await visit(child, `${path}/${name}`);
+    }
+  };
+  await visit(tree, '');
+  return found;
+}
 
 /** A server, a store and a runner that stops with the test. */
 type Bench = {
@@ -88,6 +109,44 @@ test('a job is a function from trees to trees', async () => {
   assert.equal(await readlink(join(folder, 'link')), '/etc/passwd');
   assert.deepEqual(await readdir(await bench.look(outputs.all!)), ['package']);
   assert.equal(execution.log, 'done\n');
+  assert.deepEqual(await readdir(join(bench.folder, 'work/jobs')), []);
+});
+
+test('a root job makes what belongs to others, sees that of its inputs, and leaves nothing behind', async () => {
+  const { server } = bench;
+  const root = { root: true, outputs: [{ name: 'all', path: '.' }] };
+  const made = server.enqueue({
+    ...root,
+    command: `mkdir -p etc usr/bin; echo secret > etc/shadow; chown 0:42 etc/shadow; chmod 640 etc/shadow
+      cp /bin/true usr/bin/su; chmod 4755 usr/bin/su; ln -s su usr/bin/link; chown -h 7:8 usr/bin/link
+      setfattr -n security.capability -v 0x0100000200200000000000000000000000000000 etc/shadow
+      setfattr -n user.note -v kept etc/shadow
+      cp -a etc usr "$OUT"`,
+  });
+  void bench.start();
+  const { all } = outputsOf(await made.completed);
+  const files = await attributesOf(await openRepo(join(bench.folder, 'store')), all!);
+  assert.deepEqual(Object.fromEntries(files), {
+    '/etc': '0:0 40755',
+    '/etc/shadow': '0:42 100640 security.capability user.note',
+    '/usr': '0:0 40755',
+    '/usr/bin': '0:0 40755',
+    '/usr/bin/link': '7:8 120777',
+    '/usr/bin/su': '0:0 104755',
+  });
+  const copied = server.enqueue({
+    ...root,
+    inputs: [{ name: 'base', tree: all! }],
+    command: 'stat -c "%u:%g %a" /in/base/etc/shadow; cat /in/base/etc/shadow; cp -a /in/base/. "$OUT"',
+  });
+  assert.deepEqual(outputsOf(await copied.completed).all, all);
+  assert.equal(copied.log, '0:42 640\nsecret\n');
+  const plain = server.enqueue({
+    inputs: [{ name: 'base', tree: all! }],
+    command: 'cat /in/base/etc/shadow 2>/dev/null; id -u; ls -l /in/base/usr/bin/su | cut -c 1-10',
+  });
+  await plain.completed;
+  assert.equal(plain.log.split('\n').at(-2), '-rwxr-xr-x');
   assert.deepEqual(await readdir(join(bench.folder, 'work/jobs')), []);
 });
 
@@ -249,7 +308,10 @@ test('two runners never share a work folder', async () => {
   const first = bench.start();
   await eventually(() => bench.server.offers.length > 0, 'the first runs');
   const { openWorkFolder } = await import('../work-folder.ts');
-  await assert.rejects(openWorkFolder(join(bench.folder, 'work'), 0), { code: 'busy', hint: /TREELINE_RUNNER_DIR/ });
+  await assert.rejects(openWorkFolder(join(bench.folder, 'work'), { waitMs: 0 }), {
+    code: 'busy',
+    hint: /TREELINE_RUNNER_DIR/,
+  });
   void first;
 });
 

@@ -1,4 +1,5 @@
 import type { LayoutEntry } from './layout.ts';
+import type { Stage } from './root-entry.ts';
 
 /** Something put into the sandbox at `at` (absolute, normalised), over what the image has there. */
 export type Mount =
@@ -20,6 +21,11 @@ export type BubblewrapPlan = {
   chdir: string;
   /** File descriptor that bubblewrap reports the process and its exit status on. */
   statusFd: number;
+  /**
+   * For a root job: bubblewrap is root of the job's user namespace already, and finds what it is to mount at places that
+   * this stage gives. Otherwise bubblewrap makes a user namespace with one user.
+   */
+  stage?: Stage;
 };
 
 /** The user that jobs see themselves as, whoever the runner is: results must not depend on it. */
@@ -32,23 +38,36 @@ export const SANDBOX_UID = 1000;
  * the image is taken apart into its entries only where something must be mounted at a name that it does not have.
  */
 export function bubblewrapArguments(plan: BubblewrapPlan): string[] {
-  const args = ['--unshare-all', '--unshare-user', '--uid', `${SANDBOX_UID}`, '--gid', `${SANDBOX_UID}`];
-  if (plan.network) args.push('--share-net');
+  const args = plan.stage ? rootNamespaces(plan.network) : userNamespaces(plan.network);
   // A new session, or the job could push characters into the terminal of whoever started the runner.
-  args.push('--hostname', 'treeline', '--die-with-parent', '--new-session', '--cap-drop', 'ALL', '--clearenv');
+  args.push('--hostname', 'treeline', '--die-with-parent', '--new-session');
+  args.push(plan.stage ? '--cap-add' : '--cap-drop', 'ALL', '--clearenv');
   for (const [name, value] of Object.entries(plan.environment)) args.push('--setenv', name, value);
 
   const mounts = plan.mounts
     .filter((mount) => reachable(plan.image, mount.at, plan.mounts))
     .sort((a, b) => depth(a.at) - depth(b.at));
-  imageArguments(plan.image, '', mounts, args);
+  imageArguments(plan, { entries: plan.image, prefix: '', mounts, args });
   for (const mount of mounts) mountArguments(mount, plan, args);
 
   args.push('--remount-ro', '/', '--chdir', plan.chdir, '--json-status-fd', `${plan.statusFd}`);
   return args;
 }
 
-function imageArguments(entries: LayoutEntry[], prefix: string, mounts: Mount[], args: string[]): void {
+function userNamespaces(network: boolean): string[] {
+  const args = ['--unshare-all', '--unshare-user', '--uid', `${SANDBOX_UID}`, '--gid', `${SANDBOX_UID}`];
+  return network ? [...args, '--share-net'] : args;
+}
+
+function rootNamespaces(network: boolean): string[] {
+  const args = ['--unshare-ipc', '--unshare-pid', '--unshare-uts', '--unshare-cgroup-try'];
+  return network ? args : [...args, '--unshare-net'];
+}
+
+function imageArguments(
+  plan: BubblewrapPlan,
+  { entries, prefix, mounts, args }: { entries: LayoutEntry[]; prefix: string; mounts: Mount[]; args: string[] },
+): void {
   for (const entry of entries) {
     const path = `${prefix}/${entry.name}`;
     const over = mounts.find((mount) => mount.at === path);
@@ -57,11 +76,15 @@ function imageArguments(entries: LayoutEntry[], prefix: string, mounts: Mount[],
       args.push('--symlink', entry.target, path);
     } else if (entry.kind === 'dir' && entry.entries && mustTakeApart(entry, path, mounts)) {
       args.push('--dir', path);
-      imageArguments(entry.entries, path, mounts, args);
+      imageArguments(plan, { entries: entry.entries, prefix: path, mounts, args });
     } else {
-      args.push('--ro-bind', entry.source, path);
+      args.push('--ro-bind', sourceOf(plan, { source: entry.source, type: entry.kind, writable: false }), path);
     }
   }
+}
+
+function sourceOf({ stage }: BubblewrapPlan, wanted: Parameters<Stage['place']>[0]): string {
+  return stage?.place(wanted) ?? wanted.source;
 }
 
 /** Whether a folder lacks the name of something that is to be mounted below it: it is bound read-only, so none can be made. */
@@ -104,9 +127,11 @@ function reachable(image: LayoutEntry[], at: string, mounts: Mount[]): boolean {
 }
 
 function mountArguments(mount: Mount, plan: BubblewrapPlan, args: string[]): void {
-  if (mount.kind === 'ro') args.push('--ro-bind', mount.source, mount.at);
-  else if (mount.kind === 'rw') args.push('--bind', mount.source, mount.at);
-  else if (mount.kind === 'empty') {
+  if (mount.kind === 'ro' || mount.kind === 'rw') {
+    const { source, type } = mount;
+    const writable = mount.kind === 'rw';
+    args.push(writable ? '--bind' : '--ro-bind', sourceOf(plan, { source, type, writable }), mount.at);
+  } else if (mount.kind === 'empty') {
     args.push('--tmpfs', mount.at);
     for (const inside of plan.mounts) {
       if (inside.at.startsWith(`${mount.at}/`)) args.push('--dir', inside.at);

@@ -3,6 +3,7 @@ import { readdir, readFile, realpath, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { z } from 'zod';
 import { RunnerError } from '../errors.ts';
@@ -13,11 +14,13 @@ import { readInside } from './inside.ts';
 import { launchArguments, openOutputPipe } from './launch.ts';
 import { hostLayout, imageLayout, unreadableByOthers } from './layout.ts';
 import { killUntilGone, processStat } from './processes.ts';
+import { asOwnerOfAll, rootCommand, Stage } from './root-entry.ts';
+import { findRootIds, type RootIds } from './root-ids.ts';
 import type { Ending, RunOptions, Sandbox, SandboxJob } from './sandbox.ts';
 import { jobEnvironment, SANDBOX_PLACES } from './sandbox.ts';
 import type { Started } from './supervise.ts';
 import { folders, supervise } from './supervise.ts';
-import { diskUsage } from './usage.ts';
+import { type DiskUsage, diskUsage } from './usage.ts';
 
 const run = promisify(execFile);
 
@@ -32,27 +35,40 @@ const ARGUMENTS_FD = 4;
  */
 export async function openBubblewrap(): Promise<Sandbox> {
   await probe();
+  const root = await openRoot();
   // A file that only root may read is no secret from a job of a runner that is root.
   const hidden = process.getuid?.() === 0 ? await unreadableByOthers() : [];
-  return { kind: 'bubblewrap', run: (job, options) => runSandboxed(job, hidden, options) };
+  return { kind: 'bubblewrap', root, run: (job, options) => runSandboxed(job, { hidden, root, options }) };
+}
+
+/** Whether jobs can be root here: tried, not only looked up, since kernels and containers forbid it in many ways. */
+async function openRoot(): Promise<Sandbox['root']> {
+  const ids = await findRootIds();
+  if ('lacks' in ids) return ids;
+  for (const tool of ['setpriv', 'unshare', 'mount', ...(ids.runnerIsRoot ? [] : ['newuidmap', 'newgidmap'])]) {
+    const found = await run('/bin/sh', ['-c', `command -v ${tool}`]).catch(() => null);
+    if (!found) return { lacks: `${tool} is not installed (${packageOf(tool)})` };
+  }
+  const stage = new Stage();
+  const args = bubblewrapArguments({ ...(await probePlan()), stage });
+  const [program = '', ...rest] = rootCommand(ids, stage, ['bwrap', ...args, '--', '/bin/sh', '-c', ':']);
+  try {
+    await run(program, rest, { timeout: 20_000 });
+    return ids;
+  } catch (error) {
+    const { stderr = '', message } = error as { stderr?: string; message: string };
+    return { lacks: `no user namespace with ids of its own can be made: ${complaint(stderr) || message}` };
+  }
+}
+
+function packageOf(tool: string): string {
+  return tool.startsWith('new') ? 'apt-get install uidmap' : 'apt-get install util-linux mount';
 }
 
 async function probe(): Promise<void> {
   const hint =
     "run `apt-get install bubblewrap` (or your distribution's like) and allow user namespaces; to run jobs without any sandbox, start with --unsandboxed";
-  const args = bubblewrapArguments({
-    image: await hostLayout([]),
-    mounts: [
-      { kind: 'proc', at: '/proc' },
-      { kind: 'dev', at: '/dev' },
-    ],
-    environment: {},
-    network: false,
-    devices: [],
-    sharedMemoryBytes: SHARED_MEMORY_BYTES,
-    chdir: '/',
-    statusFd: 2,
-  });
+  const args = bubblewrapArguments(await probePlan());
   try {
     await run('bwrap', [...args, '--', '/bin/sh', '-c', ':'], { timeout: 20_000 });
   } catch (error) {
@@ -65,27 +81,56 @@ async function probe(): Promise<void> {
   }
 }
 
+async function probePlan(): Promise<BubblewrapPlan> {
+  return {
+    image: await hostLayout([]),
+    mounts: [
+      { kind: 'proc', at: '/proc' },
+      { kind: 'dev', at: '/dev' },
+    ],
+    environment: {},
+    network: false,
+    devices: [],
+    sharedMemoryBytes: SHARED_MEMORY_BYTES,
+    chdir: '/',
+    statusFd: 2,
+  };
+}
+
+type Hidden = Array<{ path: string; kind: 'dir' | 'file' }>;
+
 async function runSandboxed(
   job: SandboxJob,
-  hidden: Array<{ path: string; kind: 'dir' | 'file' }>,
-  options: RunOptions,
+  { hidden, root, options }: { hidden: Hidden; root: Sandbox['root']; options: RunOptions },
 ): Promise<Ending> {
   const plan = await planJob(job, hidden);
   const baseline = await diskUsage(folders(job.dir));
   options.signal.throwIfAborted();
-  const started = await start(bubblewrapArguments(plan), job);
-  return await supervise(started, {
-    dir: job.dir,
-    baselineBytes: baseline.bytes,
-    limits: job.limits,
-    ...options,
-  });
+  const command = ['bwrap', '--args', `${ARGUMENTS_FD}`, '--', '/bin/sh', '-eu', '/job.sh'];
+  const watched = { dir: job.dir, baselineBytes: baseline.bytes, limits: job.limits, ...options };
+  if (!job.root) return await supervise(await start(command, bubblewrapArguments(plan), job), watched);
+
+  if ('lacks' in root) throw new RunnerError('no-sandbox', `this machine cannot run jobs as root: ${root.lacks}`);
+  const stage = new Stage();
+  const args = bubblewrapArguments({ ...plan, stage });
+  const started = await start(rootCommand(root, stage, command), args, job);
+  return await supervise(started, { ...watched, measure: measureAs(root) });
 }
 
-async function planJob(
-  job: SandboxJob,
-  hidden: Array<{ path: string; kind: 'dir' | 'file' }>,
-): Promise<BubblewrapPlan> {
+const USAGE_PROGRAM = fileURLToPath(new URL('./usage-program.ts', import.meta.url));
+
+/** Measures the folders of a root job, which may be closed to a runner that is not root. */
+function measureAs(ids: RootIds): typeof diskUsage {
+  if (ids.runnerIsRoot) return diskUsage;
+  return async (paths, { signal, enough = Number.POSITIVE_INFINITY } = {}) => {
+    const counted = Number.isFinite(enough) ? `${enough}` : 'all';
+    const [program = '', ...args] = asOwnerOfAll(ids, [process.execPath, USAGE_PROGRAM, counted, ...paths]);
+    const { stdout } = await run(program, args, signal ? { signal } : {});
+    return JSON.parse(stdout) as DiskUsage;
+  };
+}
+
+async function planJob(job: SandboxJob, hidden: Hidden): Promise<BubblewrapPlan> {
   const script = join(job.dir, 'job.sh');
   await writeFile(script, job.command);
   const mounts: Mount[] = [
@@ -128,8 +173,14 @@ async function settingsMounts(job: SandboxJob): Promise<Mount[]> {
     await writeFile(source, text);
     mounts.push({ kind: 'ro', at: `/etc/${name}`, source, type: 'file' });
   };
-  await place('passwd', withUser(await read('passwd'), `job:x:${SANDBOX_UID}:${SANDBOX_UID}:job:/tmp:/bin/sh`));
-  await place('group', withUser(await read('group'), `job:x:${SANDBOX_UID}:`));
+  if (job.root) {
+    // Whatever else an image has for users: of the sandbox's own there is none.
+    if ((await read('passwd')) === null) await place('passwd', 'root:x:0:0:root:/tmp:/bin/sh\n');
+    if ((await read('group')) === null) await place('group', 'root:x:0:\n');
+  } else {
+    await place('passwd', withUser(await read('passwd'), `job:x:${SANDBOX_UID}:${SANDBOX_UID}:job:/tmp:/bin/sh`));
+    await place('group', withUser(await read('group'), `job:x:${SANDBOX_UID}:`));
+  }
   if (!job.network) return mounts;
 
   const resolver = await readFile('/etc/resolv.conf', 'utf8').catch(() => null);
@@ -156,9 +207,8 @@ async function gpuDevices(): Promise<string[]> {
   return names.filter((name) => /^(nvidia.*|dri|kfd)$/.test(name)).map((name) => `/dev/${name}`);
 }
 
-/** Starts bubblewrap. Its options go through a pipe: the process list shows nobody a job's environment. */
-async function start(options: string[], job: SandboxJob): Promise<Started> {
-  const command = ['bwrap', '--args', `${ARGUMENTS_FD}`, '--', '/bin/sh', '-eu', '/job.sh'];
+/** Starts bubblewrap, by a command that ends in its own. Its options go through a pipe: the process list shows nobody a job's environment. */
+async function start(command: string[], options: string[], job: SandboxJob): Promise<Started> {
   const { writer, closeWriter, output } = await openOutputPipe(job.dir);
   const child = spawn('/bin/sh', launchArguments(command, job.limits.diskBytes), {
     env: { PATH: process.env.PATH },

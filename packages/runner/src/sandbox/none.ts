@@ -16,7 +16,8 @@ import { diskUsage } from './usage.ts';
  * its own is refused: running it with this machine's programs would store its result under a key that it does not have.
  */
 export function openUnsandboxed(): Sandbox {
-  return { kind: 'none', run: runUnsandboxed };
+  const root = { lacks: 'it runs jobs without a sandbox (--unsandboxed)' };
+  return { kind: 'none', root, run: runUnsandboxed };
 }
 
 async function runUnsandboxed(job: SandboxJob, options: RunOptions): Promise<Ending> {
@@ -29,6 +30,7 @@ async function runUnsandboxed(job: SandboxJob, options: RunOptions): Promise<End
       },
     );
   }
+  if (job.root) throw new RunnerError('no-sandbox', 'the job is to be root, and this runner has no sandbox for it');
   const places: Places = {
     src: join(job.dir, 'src'),
     in: join(job.dir, 'in'),

@@ -1,3 +1,5 @@
+import type { RootIds } from './root-ids.ts';
+
 /** A place where a job's script runs: it sees its image, its source and its inputs, and reaches nothing else. */
 
 export type SandboxJob = {
@@ -10,6 +12,8 @@ export type SandboxJob = {
   command: string;
   environment: Record<string, string>;
   network: boolean;
+  /** The job is root of a user namespace with 65,536 ids. */
+  root?: boolean;
   /** Show this machine's GPU devices. */
   gpu: boolean;
   limits: Limits;
@@ -45,6 +49,8 @@ export type RunOptions = {
 
 export interface Sandbox {
   readonly kind: 'bubblewrap' | 'none';
+  /** What jobs that are root need; or what this machine lacks for them. */
+  readonly root: RootIds | { lacks: string };
   /** Runs a job to its end. Throws RunnerError when the job could not be started; then nothing of it ran. */
   run(job: SandboxJob, options: RunOptions): Promise<Ending>;
 }

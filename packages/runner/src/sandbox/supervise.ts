@@ -37,7 +37,7 @@ type Stop = { why: Exclude<Ending, { kind: 'exited' }>['why']; message: string }
 /** Watches a job until it ends or must be ended: time, disk, memory, or `signal`. */
 export async function supervise(
   started: Started,
-  o: { dir: string; baselineBytes: number; limits: Limits } & RunOptions,
+  o: { dir: string; baselineBytes: number; limits: Limits; measure?: typeof diskUsage } & RunOptions,
 ): Promise<Ending> {
   const { child } = started;
   const { limits } = o;
@@ -85,7 +85,7 @@ export async function supervise(
     await Promise.all([read, watching]);
     const seconds = (performance.now() - begin) / 1000;
     const enough = o.baselineBytes + Math.max(limits.diskBytes, watch.peak);
-    const last = await diskUsage(folders(o.dir), { enough });
+    const last = await (o.measure ?? diskUsage)(folders(o.dir), { enough });
     const diskBytes = Math.max(watch.peak, last.bytes - o.baselineBytes, 0);
     if (watch.stop) return { kind: 'stopped', ...watch.stop, diskBytes, seconds };
 
@@ -120,7 +120,7 @@ async function forward(output: Readable, onOutput: RunOptions['onOutput']): Prom
  * still may take, the job cannot have taken it, so the files are looked at when that might be so, and every few seconds.
  */
 async function watchDisk(
-  o: { dir: string; baselineBytes: number; limits: Limits },
+  o: { dir: string; baselineBytes: number; limits: Limits; measure?: typeof diskUsage },
   watch: { peak: number },
   stop: (why: Stop['why'], message: string) => void,
   signal: AbortSignal,
@@ -134,7 +134,7 @@ async function watchDisk(
     const now = performance.now();
     if (lost < (o.limits.diskBytes - seen.used) / 2 && now - seen.at < LONGEST_UNSEEN_MS) continue;
     try {
-      const { bytes, longestFile } = await diskUsage(folders(o.dir), { signal, enough });
+      const { bytes, longestFile } = await (o.measure ?? diskUsage)(folders(o.dir), { signal, enough });
       const used = Math.max(bytes - o.baselineBytes, 0);
       watch.peak = Math.max(watch.peak, used);
       if (used > o.limits.diskBytes || longestFile >= o.limits.diskBytes)

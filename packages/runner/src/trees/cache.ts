@@ -8,9 +8,12 @@ import { removeTree } from './remove.ts';
 /** A checkout in use: nothing evicts it before `release`. */
 export type HeldTree = { path: string; release: () => void };
 
+/** Whether files of a checkout all belong to the runner, or to the ids that root jobs see as their owners. */
+export type Owners = 'runner' | 'own';
+
 export interface TreeCache {
   /** A read-only checkout of a tree, shared with all others who want it; made if there is none. */
-  acquire(tree: Tree): Promise<HeldTree>;
+  acquire(tree: Tree, owners?: Owners): Promise<HeldTree>;
   /** Removes checkouts that nobody uses, least recently used first, until the rest takes no more than `bytes`. */
   evict(bytes: number): Promise<void>;
 }
@@ -19,12 +22,14 @@ export type TreeCacheOptions = {
   dir: string;
   maxBytes: number;
   /** Writes a tree into a new folder. */
-  checkout: (tree: Tree, dest: string) => Promise<void>;
+  checkout: (tree: Tree, dest: string, owners: Owners) => Promise<void>;
+  /** Removes a checkout, or what there is of one. */
+  remove?: (path: string) => Promise<void>;
 };
 
 type Entry = { size: number; lastUsed: number; holders: number; ready: Promise<void> | null };
 
-const WHOLE = /^[0-9a-f]{64}-[0-9a-f]{64}$/;
+const WHOLE = /^[0-9a-f]{64}-[0-9a-f]{64}(-own)?$/;
 
 /**
  * Opens the folder of checkouts. A checkout is made under a temporary name and renamed when whole, and renamed away
@@ -33,30 +38,31 @@ const WHOLE = /^[0-9a-f]{64}-[0-9a-f]{64}$/;
  */
 export async function openTreeCache(o: TreeCacheOptions): Promise<TreeCache> {
   await mkdir(o.dir, { recursive: true, mode: 0o700 });
-  const entries = await readEntries(o.dir);
+  const remove = o.remove ?? removeTree;
+  const entries = await readEntries(o.dir, remove);
   let serial = 0;
 
-  const make = async (key: string, tree: Tree): Promise<number> => {
+  const make = async (key: string, tree: Tree, owners: Owners): Promise<number> => {
     const temporary = join(o.dir, `.tmp-${process.pid}-${++serial}`);
     try {
-      await o.checkout(tree, temporary);
+      await o.checkout(tree, temporary, owners);
       const { bytes } = await diskUsage([temporary]);
       await writeFile(join(o.dir, `${key}.size`), `${bytes}\n`);
       await rename(temporary, join(o.dir, key));
       return bytes;
     } catch (error) {
-      await removeTree(temporary);
+      await remove(temporary);
       throw error;
     }
   };
 
-  const makeWithSpace = async (key: string, tree: Tree): Promise<number> => {
+  const makeWithSpace = async (key: string, tree: Tree, owners: Owners): Promise<number> => {
     try {
-      return await make(key, tree);
+      return await make(key, tree, owners);
     } catch (error) {
       if (!isNoSpace(error)) throw error;
       await evict(0);
-      return await make(key, tree);
+      return await make(key, tree, owners);
     }
   };
 
@@ -73,18 +79,18 @@ export async function openTreeCache(o: TreeCacheOptions): Promise<TreeCache> {
       renameSync(join(o.dir, key), trash);
       rmSync(join(o.dir, `${key}.size`), { force: true });
       entries.delete(key);
-      await removeTree(trash);
+      await remove(trash);
     }
   };
 
-  const acquire = async (tree: Tree): Promise<HeldTree> => {
-    const key = `${tree.contents}-${tree.meta}`;
+  const acquire = async (tree: Tree, owners: Owners = 'runner'): Promise<HeldTree> => {
+    const key = `${tree.contents}-${tree.meta}${owners === 'own' ? '-own' : ''}`;
     let entry = entries.get(key);
     if (!entry) {
       const made: Entry = { size: 0, lastUsed: Date.now(), holders: 0, ready: null };
       entry = made;
       entries.set(key, made);
-      made.ready = makeWithSpace(key, tree).then(
+      made.ready = makeWithSpace(key, tree, owners).then(
         (size) => {
           made.size = size;
           made.ready = null;
@@ -122,7 +128,7 @@ export async function openTreeCache(o: TreeCacheOptions): Promise<TreeCache> {
 }
 
 /** Whole checkouts of earlier runs; all else in the folder is removed. */
-async function readEntries(dir: string): Promise<Map<string, Entry>> {
+async function readEntries(dir: string, remove: (path: string) => Promise<void>): Promise<Map<string, Entry>> {
   const bootFile = join(dir, 'boot-id');
   const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
   const sameBoot = (await readFile(bootFile, 'utf8').catch(() => '')) === boot;
@@ -140,7 +146,7 @@ async function readEntries(dir: string): Promise<Map<string, Entry>> {
         ready: null,
       });
     } else if (!(sameBoot && name.endsWith('.size') && names.has(name.slice(0, -'.size'.length)))) {
-      await removeTree(path);
+      await remove(path);
     }
   }
   await writeFile(bootFile, boot);

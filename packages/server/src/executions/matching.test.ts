@@ -4,10 +4,17 @@ import { OFFER } from '../testing/runner.ts';
 import { unmetBy, whyItWaits } from './matching.ts';
 import type { ExecutionSpec } from './spec.ts';
 
-function spec(o: { gpu?: boolean; arch?: string; labels?: string[]; emulated?: string[]; memoryBytes?: number }) {
-  const { gpu = false, arch = OFFER.arch, labels = [], emulated = [], memoryBytes } = o;
+function spec(o: {
+  gpu?: boolean;
+  arch?: string;
+  labels?: string[];
+  emulated?: string[];
+  memoryBytes?: number;
+  root?: true;
+}) {
+  const { gpu = false, arch = OFFER.arch, labels = [], emulated = [], memoryBytes, root } = o;
   return {
-    work: { kind: 'command', platform: { arch, gpu, labels, emulated }, job: { memoryBytes } },
+    work: { kind: 'command', platform: { arch, gpu, labels, emulated }, job: { memoryBytes, root } },
   } as unknown as ExecutionSpec;
 }
 const runner = (offer: Partial<typeof OFFER>, state: { online?: boolean; busy?: boolean } = {}) => ({
@@ -38,4 +45,18 @@ test('a waiting job names each runner and the needs that it fails', () => {
   ]);
   assert.match(why, /^a: .*riscv64.*GPU.*; b: .*riscv64/);
   assert.equal(whyItWaits(spec({}), [runner({ name: 'a' }, { busy: true })]), 'a: busy with other jobs');
+});
+
+test('a root job waits for a runner that can run it, and says what those that are there lack', () => {
+  const job = spec({ root: true });
+  assert.deepEqual(unmetBy(job, { ...OFFER, lacksForRoot: null }), []);
+  assert.deepEqual(unmetBy(spec({}), { ...OFFER, lacksForRoot: 'newuidmap is not installed' }), []);
+  const why = whyItWaits(job, [
+    runner({ name: 'a', lacksForRoot: 'newuidmap is not installed (apt-get install uidmap)' }),
+    runner({ name: 'b' }),
+  ]);
+  assert.equal(
+    why,
+    'a: cannot run jobs as root: newuidmap is not installed (apt-get install uidmap); b: cannot run jobs as root: this runner is of a version that knows none',
+  );
 });

@@ -5,7 +5,13 @@ import type { ExecutionSpec } from './spec.ts';
 /** Why a runner cannot take an execution; empty = it can. Composing is the server's own work: no runner takes it. */
 export function unmetBy(spec: ExecutionSpec, offer: RunnerOffer): string[] {
   if (spec.work.kind === 'compose') return ['is composed by the server itself'];
-  return unmetDemands(spec.work.platform, offer, { memoryBytes: spec.work.job.memoryBytes ?? null });
+  const unmet = unmetDemands(spec.work.platform, offer, { memoryBytes: spec.work.job.memoryBytes ?? null });
+  return spec.work.job.root ? [...unmet, ...unmetForRoot(offer)] : unmet;
+}
+
+function unmetForRoot({ lacksForRoot }: RunnerOffer): string[] {
+  if (lacksForRoot === null) return [];
+  return [`cannot run jobs as root: ${lacksForRoot ?? 'this runner is of a version that knows none'}`];
 }
 
 /** Why a queued execution waits, for people. */

@@ -88,6 +88,7 @@ function workOf(
       command: document.command,
       environment: { ...document.environment },
       network: document.network,
+      ...(document.root ? { root: true } : {}),
       timeoutSeconds: job.timeoutSeconds,
       diskBytes: job.diskBytes,
       ...(job.runsOn.memoryBytes === null ? {} : { memoryBytes: job.runsOn.memoryBytes }),
