@@ -1,7 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { join, relative, resolve } from 'node:path';
+import { buildAgentLayer } from '@treeline/agent';
 
+// `npm run package -- agent [FOLDER]`: the layer that devices need of the agent, laid out from / (.cache/treeline-agent).
+//
 // `npm run package`: makes packages/ostree/dist, which is @treeline/ostree as it is published, and a tarball of it. Node
 // does not run TypeScript from node_modules, so that what is published is JavaScript with declarations, in a folder with
 // a package.json of its own: in the clone the package stays what it is, sources that run without a build.
@@ -51,7 +54,12 @@ function run(program: string, args: string[], cwd = root): string {
   return execFileSync(program, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
 }
 
-if (import.meta.main) {
+if (import.meta.main && process.argv[2] === 'agent') {
+  const folder = resolve(process.argv[3] ?? join(root, '.cache/treeline-agent'));
+  rmSync(folder, { recursive: true, force: true });
+  await buildAgentLayer(folder);
+  console.log(relative(process.cwd(), folder));
+} else if (import.meta.main) {
   const tarball = makePackage();
   const publint = join(root, 'node_modules/.bin/publint');
   process.stdout.write(run(publint, ['run', '--strict', join(source, 'dist')]));

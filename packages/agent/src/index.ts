@@ -6,5 +6,8 @@ export type { AgentProgress, CycleResult } from './cycle/cycle.ts';
 export { type AgentStatus, agentStatus } from './cycle/status.ts';
 export { AgentError, type AgentErrorCode } from './errors.ts';
 export type { CheckResult } from './health/checks.ts';
+export { buildAgentLayer } from './layer/layer.ts';
 export type { BadRelease, State, StateKind } from './machine/index.ts';
 export type { Transfer } from './state/schema.ts';
+export { progressInWords, type Said } from './words/progress.ts';
+export { type Field, statusInWords } from './words/status.ts';

@@ -41,7 +41,8 @@ import { listen } from './listen/listener.ts';
 import { runPublisher } from './publish/publisher.ts';
 import { openRepositories } from './publish/registry.ts';
 import { publishedRepositories } from './publish/repositories.ts';
-import { pushMount } from './push/mount.ts';
+import { pushLimits, pushMount } from './push/mount.ts';
+import { recoverMoves } from './push/record.ts';
 import { treehubMount } from './push/treehub.ts';
 import { readProvenance } from './reading/commits.ts';
 import { channelHead } from './reading/releases.ts';
@@ -175,7 +176,8 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
     accessOf: (name) => core.repositories.accessOf(name),
     authenticator,
   });
-  const receiver = await PushReceiver.open(core.store);
+  await recoverMoves(core);
+  const receiver = await PushReceiver.open(core.store, { limits: pushLimits(settings) });
   undo.defer(() => receiver.close());
   const pushes = pushMount({ core, receiver, authenticator });
   const treehub = treehubMount({ core, receiver, authenticator });

@@ -67,12 +67,23 @@ const Schema = z.strictObject({
   /** How often it is looked for what retention drops, and for what goes. */
   retentionSeconds: Seconds,
   /**
-   * Days for which the private store keeps a commit or object that nothing names: no ref, release, result, source,
-   * label, pin or device.
+   * Days for which the result of a job, or a source revision, is kept after a run has used it last, when nothing else
+   * needs it: no ref, no release that a repository keeps, no pin, no device. Then it is forgotten, and made again when
+   * a run wants it.
    */
+  unusedDays: z.number().min(1).max(36_500),
+  /** Days for which the private store then keeps a commit, or any commit or object that nothing names. */
   storeGraceDays: z.number().min(0).max(36_500),
   /** Label of commits of which nothing says anything, neither of them nor of what they were made from. */
   defaultLabel: z.string().refine(isLabel, `expected ${labelForm}`),
+  /** Bytes that one push may stage before it is whole, and so the largest object, too. */
+  pushBytes: z.number().int().min(1024),
+  /** Bytes that all pushes together may stage. What the disk has free is looked at besides. */
+  pushTotalBytes: z.number().int().min(1024),
+  /** Pushes that one token may have begun; beyond, the one that was quiet longest is given up. */
+  pushesPerCaller: z.number().int().min(1).max(10_000),
+  /** Hours after which a push is given up that nobody goes on with. */
+  pushIdleHours: z.number().positive().max(8760),
   /** Largest request body, in bytes; log chunks of runners included. */
   bodyLimit: z.number().int().min(1024),
   /** pino level of the server's own log. */
@@ -111,7 +122,12 @@ function defaults(dataDir: string): Omit<Settings, 'dataDir'> {
     defaultLabel: 'public',
     trustedProxies: [],
     retentionSeconds: 60,
+    unusedDays: 30,
     storeGraceDays: 7,
+    pushBytes: 64 * 1024 ** 3,
+    pushTotalBytes: 256 * 1024 ** 3,
+    pushesPerCaller: 16,
+    pushIdleHours: 24,
     bodyLimit: 4 * 1024 * 1024,
     logLevel: 'info',
   };

@@ -1,7 +1,7 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { writeFileDurably } from '@treeline/ostree';
+import { writeFileDurably } from '@treeline/ostree/fs/durable.ts';
 import { z } from 'zod';
 import { AgentError, systemCode } from '../errors.ts';
 

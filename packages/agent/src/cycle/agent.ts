@@ -3,10 +3,9 @@ import { arch, hostname, release as kernel, totalmem } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { boardPaths, changeChannel, type Identity, requireIdentity } from '../board/identity.ts';
 import { lockBoard } from '../board/lock.ts';
-import type { Checkpoint, Deployer } from '../deploy/deployer.ts';
-import { createOstreeSysroot } from '../deploy/ostree-sysroot/ostree-sysroot.ts';
+import type { Checkpoint } from '../deploy/deployer.ts';
+import { openDeployer } from '../deploy/open-deployer.ts';
 import type { Remote } from '../deploy/remote.ts';
-import { createVirtualBoard } from '../deploy/virtual-board/virtual-board.ts';
 import { messageOf } from '../errors.ts';
 import { createClient, type GatewayClient } from '../gateway/client.ts';
 import { ensureSandbox } from '../health/sandbox.ts';
@@ -64,11 +63,17 @@ export async function runAgent(o: AgentLoopOptions): Promise<void> {
         if (o.checkpoint !== undefined) throw error;
         o.onProgress?.({ kind: 'warning', message: messageOf(error) });
       }
+      releaseMemory();
       await sleep(pause * (1 - jitter / 2 + jitter * Math.random()), undefined, { signal: o.signal }).catch(() => {});
     }
   } finally {
     await agent.close();
   }
+}
+
+/** What a cycle left behind goes now, and not when the next one needs room; only where Node was started with a `gc`. */
+function releaseMemory(): void {
+  (globalThis as { gc?: () => void }).gc?.();
 }
 
 interface OpenAgent {
@@ -110,7 +115,7 @@ async function openAgent(o: AgentOptions): Promise<OpenAgent> {
       async follow(change) {
         identity = await changeChannel(o.board, { identity, ...change });
       },
-      deployer: createDeployer(o.board, { identity, remote, checkpoint: o.checkpoint }),
+      deployer: await openDeployer(o.board, { identity, remote, checkpoint: o.checkpoint }),
       client: opened,
       store,
       onStatus: (status) => {
@@ -133,25 +138,6 @@ async function openAgent(o: AgentOptions): Promise<OpenAgent> {
     await lock.release();
     throw error;
   }
-}
-
-/** The deployer of a board. */
-export function createDeployer(
-  board: string,
-  o: { identity: Identity; remote: Remote; checkpoint?: Checkpoint | undefined },
-): Deployer {
-  const { deployer } = o.identity;
-  if (deployer.kind === 'virtual-board') {
-    return createVirtualBoard({ root: boardPaths(board).sysroot, remote: o.remote, checkpoint: o.checkpoint });
-  }
-  return createOstreeSysroot({
-    sysroot: deployer.sysroot,
-    os: deployer.os,
-    runDir: boardPaths(board).agent,
-    remote: o.remote,
-    channel: o.identity.channel,
-    checkpoint: o.checkpoint,
-  });
 }
 
 function runsOnItself(identity: Identity): boolean {

@@ -1,4 +1,4 @@
-import { OstreeError } from '@treeline/ostree';
+import { OstreeError } from '@treeline/ostree/errors.ts';
 import type { BoardStatus, Checkpoint, Deployer, PullProgress } from '../deploy/deployer.ts';
 import { AgentError, messageOf, systemCode } from '../errors.ts';
 import type { GatewayClient, Offer } from '../gateway/client.ts';

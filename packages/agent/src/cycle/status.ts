@@ -1,9 +1,9 @@
 import { boardPaths, type Identity, requireIdentity } from '../board/identity.ts';
 import type { Deployment } from '../deploy/deployer.ts';
+import { openDeployer } from '../deploy/open-deployer.ts';
 import type { BadRelease, State } from '../machine/index.ts';
 import type { Pointed, Transfer } from '../state/schema.ts';
 import { EMPTY, readState } from '../state/store.ts';
-import { createDeployer } from './agent.ts';
 
 export interface AgentStatus {
   identity: Identity;
@@ -35,7 +35,7 @@ export async function agentStatus(board: string): Promise<AgentStatus> {
   const paths = boardPaths(board);
   const file = (await readState(paths.agent)) ?? EMPTY;
   const none = { cert: '', key: '', ca: '' };
-  const deployer = createDeployer(board, {
+  const deployer = await openDeployer(board, {
     identity,
     remote: { gateway: identity.gateway, files: none, tls: none, headers: () => ({}) },
   });

@@ -1,6 +1,6 @@
 import { readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileDurably } from '@treeline/ostree';
+import { writeFileDurably } from '@treeline/ostree/fs/durable.ts';
 import { systemCode } from '../errors.ts';
 import { START } from '../machine/index.ts';
 import { StateFile } from './schema.ts';

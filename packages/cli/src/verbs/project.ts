@@ -38,7 +38,7 @@ export function declare(command: Command, session: Session): void {
     .command('remove')
     .argument('<name>', 'the project')
     .summary('follow a project no longer')
-    .description('Follow a project no longer. What was made from it stays in the store.')
+    .description('Follow a project no longer. What was made from it stays in the store as long as it is used.')
     .action((name: string, _: object, self: Command) => remove(name, self, session));
 }
 
@@ -119,5 +119,5 @@ async function remove(name: string, self: Command, session: Session): Promise<vo
   const options = optionsOf(self);
   await clientOf(session, options).send('DELETE', `projects/${encodeURIComponent(name)}`);
   if (options.json) return printDocument({ removed: name });
-  printText(`${name} is not followed any more. What was made from it stays in the store.`);
+  printText(`${name} is not followed any more. What was made from it stays in the store as long as it is used.`);
 }

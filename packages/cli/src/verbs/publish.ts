@@ -7,7 +7,7 @@ import { assertPublished, printPublished, settled } from '../publications.ts';
 import { type Channel, parseChannel, resolveCommit } from '../revisions.ts';
 import { clientOf, optionsOf, type Session } from '../session.ts';
 
-type PublishOptions = { to: string[]; expect?: string[]; reason?: string };
+type PublishOptions = { to: string[]; expect?: string[]; reason?: string; rebind?: boolean };
 type Item = { commit: string; channel: string; expect?: string | null };
 
 export function declare(command: Command, session: Session): void {
@@ -28,12 +28,17 @@ export function declare(command: Command, session: Session): void {
       'publish only if the channel has this commit now; `none`: only if it does not exist',
       collect,
     )
+    .option(
+      '--rebind',
+      'of a commit that was made for other refs (ostree.ref-binding), publish one of the same tree made for these channels',
+    )
     .option('--reason <text>', 'what the list of releases says about it')
     .addHelpText(
       'after',
       '\nExamples:\n' +
         '  treeline publish system/system --to public:robot/edge\n' +
         '  treeline publish robot/edge --to robot/stable --to robot/canary     one commit, two channels\n' +
+        '  treeline publish feature --to robot/stable --rebind                 committed as `feature`\n' +
         '  treeline publish system/arm system/x86 --to arm/edge --to x86/edge  each to its own, together',
     )
     .action(async (revs: string[], _: object, self: Command) => {
@@ -45,7 +50,12 @@ export function declare(command: Command, session: Session): void {
       const asked = await client.send<Publication>(
         'POST',
         'publish',
-        { items, ...(repository ? { repository } : {}), ...(options.reason ? { reason: options.reason } : {}) },
+        {
+          ...{ items },
+          ...(repository ? { repository } : {}),
+          ...(options.reason ? { reason: options.reason } : {}),
+          ...(options.rebind ? { rebind: true } : {}),
+        },
         { work: 'publishing' },
       );
       session.interruptedHint = `The server goes on publishing. Look: treeline release show ${asked.number}`;

@@ -68,13 +68,15 @@ export function declare(command: Command, session: Session): void {
     .argument('<name>', 'the repository')
     .option('--force', 'even while devices follow it')
     .summary('remove a repository with what is published in it')
-    .description('Remove a repository with all that is published in it. The store keeps every commit.')
+    .description(
+      'Remove a repository with all that is published in it. The store keeps the commits for its own grace period.',
+    )
     .action(async (name: string, _: object, self: Command) => {
       const options = optionsOf<{ force?: boolean }>(self);
       const query = options.force ? '?force=true' : '';
       await clientOf(session, options).send('DELETE', `repositories/${encodeURIComponent(name)}${query}`);
       if (options.json) return printDocument({ removed: name });
-      printText(`${name} is removed. What was published in it stays in the store.`);
+      printText(`${name} is removed. What was published in it stays in the store until its grace is over.`);
     });
 
   command

@@ -14,6 +14,8 @@ export interface RetentionOptions {
   refsOnly?: boolean;
   /** How many parents of a commit are kept with it; default -1, all that are there. */
   depth?: number;
+  /** Refs of the repository itself that keep nothing. */
+  ignoreRefs?: ReadonlySet<string>;
   /** Of each branch, keep the history that is younger than this, in seconds since 1970. What a ref names is kept. */
   keepYoungerThan?: number;
   /** Depths of certain branches (refs, `remote:ref`), which count more than all else. */
@@ -52,7 +54,15 @@ export class Retention {
    *   to go on might delete what it stands for
    */
   async keep(all: ReadonlySet<Checksum>): Promise<Set<Checksum>> {
-    const { refsOnly, depth = -1, keepYoungerThan, retainBranchDepth, onlyBranches, keep = [] } = this.#options;
+    const {
+      refsOnly,
+      depth = -1,
+      keepYoungerThan,
+      retainBranchDepth,
+      onlyBranches,
+      ignoreRefs,
+      keep = [],
+    } = this.#options;
     const repo = this.#repos[0]!;
     const kept = new Map<Checksum, number>();
     for (const commit of typeof keep === 'function' ? await keep(all) : keep) this.#follow(kept, commit, 0);
@@ -69,6 +79,7 @@ export class Retention {
       ...collections.map(({ commit }): [null, Checksum] => [null, commit]),
     ];
     for (const [name, commit] of refs) {
+      if (name !== null && ignoreRefs?.has(name)) continue;
       const own = name === null ? undefined : retainBranchDepth?.get(name);
       if (own !== undefined) this.#follow(kept, commit, own);
       else if (only && (name === null || !only.has(name))) this.#follow(kept, commit, -1);

@@ -42,6 +42,8 @@ export interface PushHandlerOptions {
 /** An error as it is answered. */
 export interface PushErrorAnswer {
   status: number;
+  /** What goes with it, such as `retry-after`. Lost when the answer has begun. */
+  headers?: Record<string, string>;
   error: { code: string; message: string; hint?: string; data?: unknown; [key: string]: unknown };
 }
 
@@ -68,8 +70,8 @@ export function pushHandler(receiver: PushReceiver, options: PushHandlerOptions)
       const caller = await options.caller(request);
       await route({ receiver, options, request, answer, caller }, path);
     } catch (error) {
-      const { status, error: body } = answerOf(error);
-      answer.json(status, { error: body });
+      const { status, headers, error: body } = answerOf(error);
+      answer.json(status, { error: body }, headers);
       linger(request, response);
     }
   };
@@ -217,9 +219,9 @@ class Answer {
     });
   }
 
-  json(status: number, value: object): void {
+  json(status: number, value: object, headers: Record<string, string> = {}): void {
     const body = Buffer.from(JSON.stringify(value));
-    if (!this.#begun) this.#begin(status, { 'content-length': body.length });
+    if (!this.#begun) this.#begin(status, { 'content-length': body.length, ...headers });
     this.#response.end(body);
   }
 

@@ -85,7 +85,7 @@ export function releaseRoutes(core: Core): OpenAPIHono<ApiEnvironment> {
   app.openapi(list, async (c) => c.json({ releases: await listReleases(core.db, c.req.valid('query')) }, 200));
   app.openapi(get, async (c) => c.json(await detail(c.req.valid('param').number), 200));
   app.openapi(publish, async (c) => {
-    const { repository = 'public', reason = 'by hand', items, ...single } = c.req.valid('json');
+    const { repository = 'public', reason = 'by hand', items, rebind, ...single } = c.req.valid('json');
     const { commit = '', channel = '', expect } = single;
     const wished = items ?? [{ commit, channel, ...(expect === undefined ? {} : { expect }) }];
     const resolved = [];
@@ -96,7 +96,7 @@ export function releaseRoutes(core: Core): OpenAPIHono<ApiEnvironment> {
       const artifact = provenance ? `${provenance.project}/${provenance.artifact}` : null;
       resolved.push({ ...item, commit: found, artifact });
     }
-    const publication = await byHand(c.get('caller'), { repository, items: resolved, reason });
+    const publication = await byHand(c.get('caller'), { repository, items: resolved, reason, rebind });
     return c.json(items ? publication : publication.releases[0]!, 200);
   });
   app.openapi(revert, async (c) => {

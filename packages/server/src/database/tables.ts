@@ -4,6 +4,7 @@ import type { EventTables } from '../events/tables.ts';
 import type { ExecutionTables } from '../executions/tables.ts';
 import type { LabelTables } from '../labels/tables.ts';
 import type { PublishTables } from '../publish/tables.ts';
+import type { PushTables } from '../push/tables.ts';
 import type { RetentionTables } from '../retention/tables.ts';
 import type { RunTables } from '../runs/tables.ts';
 import type { SourceTables } from '../sources/tables.ts';
@@ -16,6 +17,7 @@ export interface Tables
     ExecutionTables,
     LabelTables,
     PublishTables,
+    PushTables,
     RetentionTables,
     RunTables,
     SourceTables {}

@@ -263,6 +263,7 @@ async function passed(
           outputs: JSON.stringify(outputs),
           sources: JSON.stringify(spec.sources),
           created_at: Date.now(),
+          used_at: Date.now(),
         })
         .onConflict((c) => c.doNothing())
         .execute();

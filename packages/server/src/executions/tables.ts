@@ -41,6 +41,19 @@ export interface ResultTable {
   /** JSON Source[]: every git revision that went into it, transitively. */
   sources: string;
   created_at: number;
+  /** When it was made, or a run took it last. */
+  used_at: number;
+}
+
+/**
+ * A result that retention has forgotten: no run takes it any more, and its commits go. That the server made them, and of
+ * which names, stays known, since labels depend on it.
+ */
+export interface ForgottenResultTable {
+  key: string;
+  /** As in `results`. */
+  outputs: string;
+  forgotten_at: number;
 }
 
 export interface RunnerTable {
@@ -54,6 +67,7 @@ export interface RunnerTable {
 export interface ExecutionTables {
   executions: ExecutionTable;
   results: ResultTable;
+  forgotten_results: ForgottenResultTable;
   runners: RunnerTable;
 }
 

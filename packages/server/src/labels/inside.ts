@@ -66,14 +66,18 @@ async function labelledTrees(db: Queryable): Promise<Map<Checksum, LabelledTree[
   for (const { name, label, reason } of await db.selectFrom('name_labels').selectAll().execute()) {
     if (label === 'public') continue;
     const [project = '', artifact] = name.split('/');
-    const results = await db
+    const results = db
       .selectFrom('results')
       .innerJoin('run_jobs', 'run_jobs.key', 'results.key')
       .select(['results.outputs', 'run_jobs.job'])
-      .where('run_jobs.job', 'like', `${project}/%`)
-      .distinct()
-      .execute();
-    for (const row of results.filter(({ job }) => job.startsWith(`${project}/`))) {
+      .where('run_jobs.job', 'like', `${project}/%`);
+    const forgotten = db
+      .selectFrom('forgotten_results')
+      .innerJoin('run_jobs', 'run_jobs.key', 'forgotten_results.key')
+      .select(['forgotten_results.outputs', 'run_jobs.job'])
+      .where('run_jobs.job', 'like', `${project}/%`);
+    const rows = await results.union(forgotten).execute();
+    for (const row of rows.filter(({ job }) => job.startsWith(`${project}/`))) {
       for (const [made, { commit, tree }] of Object.entries(outputsOf(row))) {
         if (artifact === undefined || made === artifact) add(tree.contents, { label, commit, reason });
       }

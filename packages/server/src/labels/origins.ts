@@ -1,8 +1,9 @@
-import { type Commit, metadataValue, OstreeError, readCommit } from '@treeline/ostree';
+import { type Commit, isChecksum, metadataValue, OstreeError, readCommit } from '@treeline/ostree';
 import { Provenance } from '../api/schema.ts';
 import type { Core } from '../core.ts';
 import { PROVENANCE } from '../executions/outputs.ts';
 import { outputsOf } from '../executions/spec.ts';
+import { REBOUND_FROM } from '../publish/bindings.ts';
 import { type LabelInside, searchInside } from './inside.ts';
 
 /** Something that a commit was made from. */
@@ -81,6 +82,9 @@ export function createOriginReader(core: Pick<Core, 'db' | 'store'>): OriginRead
 async function knownOf(core: Pick<Core, 'db'>, commit: string, read: Commit): Promise<Known> {
   const { tree } = read;
   const named: Origin[] = read.parent === null ? [] : [{ commit: read.parent, parent: true }];
+  // Whoever writes this into a commit can only add labels to it.
+  const original = textOf(read, REBOUND_FROM);
+  if (isChecksum(original)) named.unshift({ commit: original, parent: false });
   const provenance = provenanceOf(read);
   const project = textOf(read, 'treeline.project');
   const short = commit.slice(0, 10);
@@ -127,8 +131,11 @@ function textOf({ metadata }: Commit, name: string): string {
 
 /** Whether the server recorded this commit as the result that it says it is. */
 async function isResult(core: Pick<Core, 'db'>, commit: string, { key, artifact }: Provenance): Promise<boolean> {
-  const row = await core.db.selectFrom('results').select('outputs').where('key', '=', key).executeTakeFirst();
-  return row !== undefined && outputsOf(row)[artifact]?.commit === commit;
+  for (const table of ['results', 'forgotten_results'] as const) {
+    const rows = await core.db.selectFrom(table).select('outputs').where('key', '=', key).execute();
+    if (rows.some((row) => outputsOf(row)[artifact]?.commit === commit)) return true;
+  }
+  return false;
 }
 
 async function isSource(core: Pick<Core, 'db'>, commit: string): Promise<boolean> {

@@ -4,6 +4,7 @@ import type { Actor } from '../access/audit.ts';
 import type { Core } from '../core.ts';
 import { ServerError } from '../errors.ts';
 import { admit } from '../labels/admission.ts';
+import { bindItems } from './bindings.ts';
 import { type DecidedPublication, decidePublication } from './decide.ts';
 import { RepositorySettings } from './repository-settings.ts';
 
@@ -14,6 +15,8 @@ const PATIENCE_MS = 20_000;
 export interface HandWish {
   repository: string;
   items: readonly { commit: string; channel: string; expect?: string | null | undefined; artifact: string | null }[];
+  /** Make commits for these channels of those that were made for other refs. */
+  rebind?: boolean | undefined;
   reason: string;
   by: Actor;
 }
@@ -22,14 +25,18 @@ export interface HandWish {
  * Publishes commits by hand and waits for them to be there.
  *
  * @returns the releases; still `publishing` when it takes long.
- * @throws ServerError `conflict` when an `expect` does not hold, `unprocessable` when it cannot be published.
+ * @throws ServerError `conflict` when an `expect` does not hold, `unprocessable` when it cannot be published, or clients
+ *   would refuse it there (see `bindItems`).
  */
 export async function publishByHand(core: Core, wish: HandWish): Promise<DecidedPublication> {
-  const items = await Promise.all(
-    wish.items.map(async (item) => ({ ...item, tree: (await readCommit(core.store, item.commit)).tree })),
-  );
   const { repository } = wish;
-  const { admits } = core.repositories.find(repository)?.settings ?? RepositorySettings.parse({});
+  const published = core.repositories.find(repository);
+  const folder = published?.path ?? null;
+  const bound = await bindItems(core.store, wish.items, { repository, folder, rebind: wish.rebind ?? false });
+  const items = await Promise.all(
+    bound.map(async (item) => ({ ...item, tree: (await readCommit(core.store, item.commit)).tree })),
+  );
+  const { admits } = published?.settings ?? RepositorySettings.parse({});
   // The publisher asks again; whoever waits here hears it without a release that failed.
   for (const { commit } of items) await admit(core, { repository, admits, commit, run: null });
   const decided = await core.db

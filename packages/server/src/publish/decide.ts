@@ -12,6 +12,8 @@ export interface WishedRelease {
   commit: string;
   tree: { contents: string; meta: string };
   artifact: string | null;
+  /** The commit that it was made from, for this channel: then it replaces that one, too. */
+  reboundFrom?: string;
   /** Compare-and-swap by hand: what the channel must have; null = nothing. */
   expect?: string | null | undefined;
 }
@@ -73,9 +75,10 @@ export async function decidePublication(
     finished_at: first.state === 'publishing' ? null : first.created_at,
   };
   await trx.insertInto('publications').values(publication).execute();
-  for (const row of releases) {
+  for (const [index, row] of releases.entries()) {
+    const item = wish.items[index]!;
     await trx.insertInto('releases').values(row).execute();
-    await tell(trx, core, row, wish);
+    await tell(trx, core, row, { ...wish, item });
   }
   // The transaction commits in a moment; a run that waits for an abandoned release must look again.
   setTimeout(() => {
@@ -85,7 +88,12 @@ export async function decidePublication(
   return { publication, releases };
 }
 
-async function tell(trx: Queryable, core: Core, row: ReleaseRow, { by, run }: PublicationWish): Promise<void> {
+async function tell(
+  trx: Queryable,
+  core: Core,
+  row: ReleaseRow,
+  { by, run, item }: PublicationWish & { item: WishedRelease },
+): Promise<void> {
   const { id, repository, channel, commit } = row;
   const data = { release: id, repository, channel, commit, run: row.run_id };
   if (row.state !== 'publishing') {
@@ -94,7 +102,8 @@ async function tell(trx: Queryable, core: Core, row: ReleaseRow, { by, run }: Pu
   }
   if (row.commit === row.previous) return;
   await core.events.append('release.publishing', data, trx);
-  const audited = { release: id, commit, previous: row.previous, run: run?.id ?? null, reason: row.reason };
+  const made = item.reboundFrom === undefined ? {} : { reboundFrom: item.reboundFrom };
+  const audited = { release: id, commit, previous: row.previous, run: run?.id ?? null, reason: row.reason, ...made };
   const subject = `${repository}:${channel}`;
   await core.audit.record({ caller: by ?? null, action: 'release.publish', subject, data: audited }, trx);
 }
@@ -141,7 +150,8 @@ async function decideRelease(
     number,
     repository,
     channel,
-    commit: decision.action === 'confirm' ? decision.commit : item.commit,
+    // What is there of the same tree may be bound to other refs.
+    commit: decision.action === 'confirm' && item.reboundFrom === undefined ? decision.commit : item.commit,
     contents: item.tree.contents,
     meta: item.tree.meta,
     previous: current?.commit ?? null,

@@ -1,3 +1,4 @@
+import { hasObject } from '@treeline/ostree';
 import type { Core } from '../core.ts';
 import { ServerError } from '../errors.ts';
 import type { HandWish } from './by-hand.ts';
@@ -12,7 +13,7 @@ import type { ReleaseRow } from './tables.ts';
  * @throws ServerError `not-found` when there is no such release, `unprocessable` when it cannot be gone back to
  */
 export async function revertItems(
-  core: Pick<Core, 'db'>,
+  core: Pick<Core, 'db' | 'store'>,
   o: { repository: string; channels: readonly string[]; to?: number | undefined },
 ): Promise<HandWish['items']> {
   if (o.to !== undefined && o.channels.length !== 1) {
@@ -35,6 +36,12 @@ export async function revertItems(
       if (!target) throw noTarget(where, o.to);
       if (target.commit === current.commit) {
         throw new ServerError('unprocessable', `${where} has the commit of release ${target.number} already`);
+      }
+      if (!hasObject(core.store, 'commit', target.commit)) {
+        const message = `release ${target.number} of ${where} cannot come back: retention has let its commit ${target.commit} go`;
+        throw new ServerError('unprocessable', message, {
+          hint: 'Go back to one that is kept (treeline du tells which). What is to stay in future: treeline pin COMMIT.',
+        });
       }
       return { channel, commit: target.commit, expect: current.commit, artifact: target.artifact };
     }),

@@ -1,13 +1,24 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type PushCaller, type PushReceiver, pushHandler } from '@treeline/ostree';
+import { type PushCaller, type PushLimits, type PushReceiver, pushHandler } from '@treeline/ostree';
 import type { Authenticator } from '../access/authenticator.ts';
 import { type Caller, demand } from '../access/caller.ts';
 import type { Core } from '../core.ts';
+import type { Settings } from '../settings.ts';
 import { answerOf } from './answers.ts';
 import { recordMove } from './record.ts';
 import { pushCaller } from './refs.ts';
 
 const PREFIX = '/api/v1/push/';
+
+/** What pushes may take, by the settings. */
+export function pushLimits(settings: Settings): PushLimits {
+  return {
+    sessionBytes: settings.pushBytes,
+    totalBytes: settings.pushTotalBytes,
+    sessionsPerOwner: settings.pushesPerCaller,
+    idleMs: settings.pushIdleHours * 3_600_000,
+  };
+}
 
 export interface PushDeps {
   core: Core;

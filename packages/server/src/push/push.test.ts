@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { openRepo, push, readRef, setRef } from '@treeline/ostree';
@@ -150,4 +151,60 @@ test('a ref that moves in another way is not overwritten', async (t) => {
     current: second,
   });
   assert.equal(await readRef(store, 'main'), second);
+});
+
+test('who is not let in is told how a login would help, and when to try again', async (t) => {
+  const server = await startTestServer(t);
+  const ask = (path: string, token: string | null, method = 'POST') =>
+    fetch(`${server.url}${path}`, { method, headers: token === null ? {} : bearer(token) });
+  const paths = [
+    ['/api/v1/push/open', 'POST'],
+    ['/treehub/objects/00/' + '0'.repeat(62) + '.filez', 'HEAD'],
+    ['/api/v1/store/config', 'GET'],
+    ['/repos/no-such/config', 'GET'],
+    ['/api/v1/runs', 'GET'],
+    ['/api/v1/runner/lease', 'POST'],
+  ] as const;
+  for (const [path, method] of paths) {
+    const none = await ask(path, null, method);
+    assert.equal(none.status, 401, path);
+    assert.match(none.headers.get('www-authenticate') ?? '', /Bearer realm="Treeline"/, path);
+  }
+  const viewer = await tokenFor(server, { name: 'viewer', role: 'viewer' });
+  const forbidden = await fetch(urlOf(server) + 'open', {
+    ...{ method: 'POST', headers: bearer(viewer) },
+    body: JSON.stringify({ ref: 'os/main', commit: 'a'.repeat(64) }),
+  });
+  assert.deepEqual([forbidden.status, forbidden.headers.get('www-authenticate')], [403, null]);
+  for (let tries = 0; tries < 8; tries++) await ask('/api/v1/push/open', `wrong-${tries}`);
+  for (const [path, method] of paths) {
+    const slowed = await ask(path, 'wrong-again', method);
+    assert.equal(slowed.status, 429, path);
+    assert.ok(Number(slowed.headers.get('retry-after')) >= 1, path);
+  }
+});
+
+test('pushes may take what the settings say, and no more', async (t) => {
+  const server = await startTestServer(t, { pushBytes: 200_000, pushTotalBytes: 300_000, pushesPerCaller: 1 });
+  const base = scratch(t);
+  const [path, folder] = [join(base, 'repo'), join(base, 'tree')];
+  mkdirSync(folder, { recursive: true });
+  ostree(`--repo=${path}`, 'init', '--mode=archive');
+  const commit = (branch: string, bytes: number) => {
+    writeFileSync(join(folder, 'noise'), randomBytes(bytes));
+    return ostree(`--repo=${path}`, 'commit', '-b', branch, '--canonical-permissions', folder);
+  };
+  const repo = await openRepo(path);
+  const headers = bearer(server.adminToken);
+  commit('os/small', 100_000);
+  assert.equal((await push(repo, urlOf(server), { ref: 'os/small', headers })).from, null);
+  commit('os/large', 400_000);
+  await assert.rejects(push(repo, urlOf(server), { ref: 'os/large', headers, retries: 0 }), { code: 'no-space' });
+  const store = join(server.dataDir, 'store');
+  assert.equal(await readRef(await openRepo(store), 'os/large'), null);
+  // Another one of the same caller takes the place of the one that could not go on.
+  commit('os/next', 150_000);
+  await push(repo, urlOf(server), { ref: 'os/next', headers });
+  const left = readdirSync(join(store, 'tmp')).filter((name) => name.startsWith('treeline-push-'));
+  assert.deepEqual(left, []);
 });

@@ -2,8 +2,8 @@ import type { PushCaller } from '@treeline/ostree';
 import { type Caller, demand } from '../access/caller.ts';
 import { ServerError } from '../errors.ts';
 
-/** Refs of the store that the server sets by itself, and by which it finds results and sources again. */
-const OWN_PREFIXES = ['results', 'sources'];
+/** Refs of the store that the server sets by itself, for results, sources, and what jobs see of these. */
+export const OWN_PREFIXES = ['results', 'sources', 'filtered'] as const;
 
 /** Throws for a ref that is not for people to move. */
 function assertPushable(ref: string): void {

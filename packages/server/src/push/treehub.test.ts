@@ -221,13 +221,13 @@ test('an object that is not what its name says is refused and never there', asyn
 test('a ref moves forward with `push`; backward it takes `force`, which the header alone is not', async (t) => {
   const server = await startTestServer(t);
   const { path, commit } = yocto(t);
-  const [first, orphan] = [commit('a', '1'), commit('b', '2', '--orphan')];
-  const next = commit('a', '3');
+  const [first, orphan] = [commit('one', '1'), commit('two', '2', '--orphan')];
+  const next = commit('one', '3');
   const token = await tokenFor(server, { name: 'yocto', allow: ['read', 'push'] });
   const o = pushLike(server, path, token);
-  await garagePush(o, 'a');
-  await garagePush(o, 'b');
-  const move = (who: PushLike, body: string, ref = 'a') => send(who, 'POST', `refs/heads/${ref}`, Buffer.from(body));
+  await garagePush(o, 'one');
+  await garagePush(o, 'two');
+  const move = (who: PushLike, body: string, ref = 'one') => send(who, 'POST', `refs/heads/${ref}`, Buffer.from(body));
   const refused = await move(o, orphan);
   assert.equal(refused.status, 409, refused.body);
   assert.match(refused.body, new RegExp(`holds ${next}`));
@@ -246,7 +246,7 @@ test('a ref moves forward with `push`; backward it takes `force`, which the head
 test('a folder that is there without all that is in it is asked for again, so that the next try heals it', async (t) => {
   const server = await startTestServer(t);
   const { path, commit } = yocto(t);
-  const rev = commit('a', '1');
+  const rev = commit('one', '1');
   const admin = { Authorization: `Bearer ${server.adminToken}` };
   await push(await openRepo(path), `${server.url}/api/v1/push/`, { ref: 'x', rev, headers: admin });
   // As an interrupted pull or a prune can leave it: the folders, but not the file; and nobody's ref.
@@ -256,9 +256,9 @@ test('a folder that is there without all that is in it is asked for again, so th
   const objects = readdirSync(join(store, 'objects'), { recursive: true }) as string[];
   rmSync(join(store, 'objects', objects.find((one) => one.endsWith('.filez'))!));
   const o = pushLike(server, path, server.adminToken);
-  const failed = await garagePush(o, 'a');
+  const failed = await garagePush(o, 'one');
   assert.equal(failed.status, 422);
   assert.match(failed.body, /is not whole here: [0-9a-f]{64}\.file/);
-  assert.equal((await garagePush(o, 'a')).status, 204);
+  assert.equal((await garagePush(o, 'one')).status, 204);
   ostree(`--repo=${store}`, 'fsck');
 });

@@ -12,7 +12,6 @@ import {
 } from '@treeline/ostree';
 import type { Authenticator } from '../access/authenticator.ts';
 import { type Caller, demand } from '../access/caller.ts';
-import { refusalHeaders } from '../access/refusal-headers.ts';
 import type { Core } from '../core.ts';
 import { ServerError } from '../errors.ts';
 import { answerOf } from './answers.ts';
@@ -76,10 +75,9 @@ async function answer(call: Call, path: string): Promise<void> {
     demand(caller, 'read');
     await route(call, caller, path);
   } catch (error) {
-    const { status, error: body } = answerOf(error, core.log);
+    const { status, headers, error: body } = answerOf(error, core.log);
     if (!res.headersSent) {
-      const more = error instanceof ServerError ? refusalHeaders(error, { basic: true }) : {};
-      res.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', ...more });
+      res.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers });
     }
     res.end(req.method === 'HEAD' ? undefined : JSON.stringify({ error: body }));
     req.resume(); // a sender that is cut off never sees the answer

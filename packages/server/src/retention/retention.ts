@@ -2,9 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { OstreeError, openRepo, removeLeftovers } from '@treeline/ostree';
 import type { Core } from '../core.ts';
 import type { PublishedRepository } from '../publish/registry.ts';
+import type { Origins } from './origins.ts';
 import { type PassOptions, type PassReport, passOver } from './pass.ts';
 import { passOverStore, type StorePassReport } from './store.ts';
-import type { Origins } from './store-names.ts';
 import { STORE } from './tables.ts';
 
 /** Looks after what repositories keep. */

@@ -13,6 +13,7 @@ import { decidePublication } from '../publish/decide.ts';
 import { executionSpec, jobInputs } from './execution-spec.ts';
 import { graphOf, loadManifest } from './manifest.ts';
 import { type PlannedRun, type PlanningTools, planRun } from './plan-run.ts';
+import { takeResults } from './results.ts';
 import { supersedeOlder } from './supersede.ts';
 import type { RunJobRow, RunRow, RunState } from './tables.ts';
 
@@ -35,6 +36,13 @@ export async function advanceRun(tools: PlanningTools, run: RunRow): Promise<voi
     // Cancelled or superseded since it was read?
     const now = await trx.selectFrom('runs').select('state').where('id', '=', run.id).executeTakeFirst();
     if (now?.state !== 'running') return false;
+    const lost = await takeResults(trx, newlyReused(planned));
+    if (lost.length > 0) {
+      // The plan was made of results that are known no more: it is made anew.
+      tools.results.drop(lost);
+      setTimeout(() => core.runs.notify(), 5).unref();
+      return false;
+    }
     if (planned.rows.size === 0) {
       await insertJobs(trx, planned);
       await supersedeOlder(trx, core, run);
@@ -49,6 +57,15 @@ export async function advanceRun(tools: PlanningTools, run: RunRow): Promise<voi
     return changed;
   });
   if (queued) core.work.notify();
+}
+
+/** Keys of results that the run takes by this plan, and has not taken before. */
+function newlyReused({ plan, rows }: PlannedRun): string[] {
+  const keys = [...plan.steps].flatMap(([id, step]) => {
+    const isNew = (rows.get(id)?.state ?? 'blocked') === 'blocked';
+    return step.state === 'reused' && isNew ? [step.key] : [];
+  });
+  return [...new Set(keys)];
 }
 
 async function insertJobs(trx: Queryable, { run, graph, rows }: PlannedRun): Promise<void> {

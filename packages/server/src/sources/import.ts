@@ -1,4 +1,4 @@
-import { type Tree, type Variant, withTransaction, writeCommit, writeTar } from '@treeline/ostree';
+import { hasObject, type Tree, type Variant, withTransaction, writeCommit, writeTar } from '@treeline/ostree';
 import type { Core } from '../core.ts';
 import { ServerError } from '../errors.ts';
 import { type GitOptions, git, gitStream } from './git.ts';
@@ -21,12 +21,7 @@ export async function importRevision(
   revision: string,
 ): Promise<RevisionRow> {
   const { db, settings } = core;
-  const existing = await db
-    .selectFrom('revisions')
-    .selectAll()
-    .where('project', '=', project.name)
-    .where('revision', '=', revision)
-    .executeTakeFirst();
+  const existing = await revisionInStore(core, project.name, revision);
   if (existing) return existing;
 
   const o: GitOptions = { gitDir: mirror.gitDir, timeoutSeconds: settings.gitTimeoutSeconds, signal: core.signal };
@@ -39,33 +34,65 @@ export async function importRevision(
     ['treeline.git-revision', { type: 's', value: revision }],
     ['treeline.git-branch', { type: 's', value: project.branch }],
   ];
-  const { commit, tree } = await withTransaction(core.store, async (tx) => {
+  return await withTransaction(core.store, async (tx) => {
     // A revision may have no files at all. Whether git itself failed is seen from its exit code.
     const tree: Tree = await gitStream(await archiveArguments(mirror, revision, o), o, (tar) =>
       writeTar(tx, tar, { allowEmpty: true }),
     );
     const commit = await writeCommit(tx, { tree, subject, timestamp: Number(time), metadata });
-    tx.setRef(`sources/${project.name}/${revision}`, commit);
-    return { commit, tree };
+    tx.setRef(sourceRef(project.name, revision), commit);
+    const now = Date.now();
+    const row: RevisionRow = {
+      project: project.name,
+      revision,
+      commit,
+      contents: tree.contents,
+      meta: tree.meta,
+      url: mirror.url,
+      branch: project.branch,
+      subject,
+      pipeline,
+      created_at: now,
+      used_at: now,
+    };
+    // In here, so that no prune finds a commit that nothing names. A crash before the commit is in place leaves a row
+    // that is looked through below.
+    await db
+      .insertInto('revisions')
+      .values(row)
+      .onConflict((c) => c.columns(['project', 'revision']).doUpdateSet(row))
+      .execute();
+    return row;
   });
-  const row: RevisionRow = {
-    project: project.name,
-    revision,
-    commit,
-    contents: tree.contents,
-    meta: tree.meta,
-    url: mirror.url,
-    branch: project.branch,
-    subject,
-    pipeline,
-    created_at: Date.now(),
-  };
-  await db
-    .insertInto('revisions')
-    .values(row)
-    .onConflict((c) => c.doNothing())
-    .execute();
-  return row;
+}
+
+/** To the hour it is known when a revision was used; retention keeps it for a day at least. */
+const USED_MS = 3_600_000;
+
+/** A revision whose source commit is in the store; null when it is to be made, for the first time or again. */
+async function revisionInStore(core: Core, project: string, revision: string): Promise<RevisionRow | null> {
+  const { db, store } = core;
+  const row = await db
+    .selectFrom('revisions')
+    .selectAll()
+    .where('project', '=', project)
+    .where('revision', '=', revision)
+    .executeTakeFirst();
+  if (!row) return null;
+  const { commit } = row;
+  if (Date.now() - row.used_at < USED_MS) return hasObject(store, 'commit', commit) ? row : null;
+  const used = { used_at: Date.now() };
+  await db.updateTable('revisions').set(used).where('project', '=', project).where('revision', '=', revision).execute();
+  // No prune is at work in here, and the next one knows of the use.
+  return await withTransaction(store, async (tx) => {
+    if (!hasObject(store, 'commit', commit)) return null;
+    tx.setRef(sourceRef(project, revision), commit);
+    return { ...row, ...used };
+  });
+}
+
+function sourceRef(project: string, revision: string): string {
+  return `sources/${project}/${revision}`;
 }
 
 /** Text of treeline.yaml; null when the revision has none. */

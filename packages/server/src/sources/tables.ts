@@ -15,7 +15,7 @@ export interface ProjectTable {
   created_at: number;
 }
 
-/** A git revision whose source commit is in the store. */
+/** A git revision. Its source commit may be gone from the store when nothing needs it; it can be made again, the same. */
 export interface RevisionTable {
   project: string;
   revision: string;
@@ -29,11 +29,23 @@ export interface RevisionTable {
   /** Text of treeline.yaml at this revision; null when the revision has none. */
   pipeline: string | null;
   created_at: number;
+  /** When it was last asked for; that it is the newest of its project, or of a run that goes on, is not counted here. */
+  used_at: number;
+}
+
+/** What jobs see of a source tree by their `paths`. */
+export interface FilteredSourceTable {
+  contents: string;
+  meta: string;
+  commit: string;
+  /** When a run needed it last, to the hour. */
+  used_at: number;
 }
 
 export interface SourceTables {
   projects: ProjectTable;
   revisions: RevisionTable;
+  filtered_sources: FilteredSourceTable;
 }
 
 export type ProjectRow = Selectable<ProjectTable>;

@@ -2,9 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { repositoryHandler } from '@treeline/ostree';
 import type { Authenticator } from '../access/authenticator.ts';
 import { demand } from '../access/caller.ts';
-import { refusalHeaders } from '../access/refusal-headers.ts';
 import type { Core } from '../core.ts';
-import { ServerError } from '../errors.ts';
 import { answerOf } from '../push/answers.ts';
 
 const PREFIX = '/api/v1/store/';
@@ -24,8 +22,7 @@ export function storeMount(deps: {
     try {
       demand(deps.authenticator.authenticate(req, { basic: true }), 'read');
     } catch (error) {
-      const { status, ...body } = answerOf(error, deps.core.log);
-      const more = error instanceof ServerError ? refusalHeaders(error, { basic: true }) : {};
+      const { status, headers: more, ...body } = answerOf(error, deps.core.log);
       const headers = { 'content-type': 'application/json', 'cache-control': 'no-store', ...more };
       // What is left of a body that nobody reads must not be taken for the next request.
       res.writeHead(status, req.complete ? headers : { ...headers, connection: 'close' });

@@ -4,7 +4,7 @@ import { access, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { writeFileDurably } from '@treeline/ostree';
+import { writeFileDurably } from '@treeline/ostree/fs/durable.ts';
 import { AgentError } from '../../errors.ts';
 import type { BoardStatus, Checkpoint, Deployer, Elsewhere, PullOptions, PullReport } from '../deployer.ts';
 import type { Remote } from '../remote.ts';

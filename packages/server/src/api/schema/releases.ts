@@ -19,6 +19,8 @@ export const PublishRequest = z
       .optional(),
     repository: Name.optional(),
     reason: z.string().min(1).max(500).optional(),
+    /** Of a commit that was made for other refs (`ostree.ref-binding`), make one of the same tree for these channels. */
+    rebind: z.boolean().optional(),
   })
   .refine(
     ({ items, commit, channel, expect }) =>

@@ -4,7 +4,9 @@ import { devices } from '../../devices/migration.ts';
 import { pointers } from '../../devices/pointers-migration.ts';
 import { labels } from '../../labels/migration.ts';
 import { repositories } from '../../publish/migration.ts';
+import { refMoves } from '../../push/migration.ts';
 import { retention } from '../../retention/migration.ts';
+import { unused } from '../../retention/unused-migration.ts';
 import { core } from './core.ts';
 
 /** All migrations, applied in the order of their names. A released one is never changed: add another. */
@@ -16,4 +18,6 @@ export const migrations: Record<string, Migration> = {
   '0006-labels': labels,
   '0007-retention': retention,
   '0008-pointers': pointers,
+  '0009-unused': unused,
+  '0010-ref-moves': refMoves,
 };

@@ -1,0 +1,86 @@
+import { chmod, cp, mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BoardError } from '../errors.ts';
+import { runInRoot } from './chroot.ts';
+import { exists, type Inspected } from './inspect.ts';
+
+export interface InitramfsOptions {
+  /** Only these modules and what they need, instead of what the distribution would take: smaller, and starts sooner. */
+  modules?: readonly string[] | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+const HOOK = `#!/bin/sh
+[ "$1" = prereqs ] && exit 0
+. /usr/share/initramfs-tools/hook-functions
+copy_exec /usr/lib/ostree/ostree-prepare-root /usr/lib/ostree/ostree-prepare-root
+for file in /usr/lib/ostree/prepare-root.conf /etc/ostree/prepare-root.conf; do
+  [ ! -e "$file" ] || copy_file config "$file"
+done
+manual_add_modules ext4 overlay MODULES_OF_BOARD
+`;
+
+/**
+ * After the root file system is mounted and before anybody looks into it. What goes wrong here must not end in a shell
+ * that nobody sees: \`panic\` reboots when the kernel argument panic= is set, and then the boot loader counts.
+ */
+const SCRIPT = `#!/bin/sh
+[ "$1" = prereqs ] && exit 0
+. /scripts/functions
+case " $(cat /proc/cmdline)" in *" ostree="*) ;; *) exit 0 ;; esac
+/usr/lib/ostree/ostree-prepare-root "\${rootmnt}" || panic "ostree-prepare-root failed: there is no deployment to boot"
+`;
+
+/**
+ * Makes the initramfs beside the kernel, with what finds the deployment in it. Its files have no times, and nothing
+ * of this machine goes in: the same root file system gives the same bytes.
+ */
+export async function makeInitramfs(root: string, found: Inspected, o: InitramfsOptions): Promise<void> {
+  const output = `usr/lib/modules/${found.kernel}/initramfs.img`;
+  await rm(join(root, output), { force: true });
+  const env = { SOURCE_DATE_EPOCH: '0' };
+  if (found.initramfsTool === 'dracut') {
+    const flags = ['--force', '--no-hostonly', '--no-hostonly-cmdline', '--reproducible', '--add', 'ostree'];
+    const drivers = o.modules === undefined ? [] : ['--add-drivers', o.modules.join(' ')];
+    await runInRoot(root, ['dracut', ...flags, ...drivers, '--kver', found.kernel, `/${output}`], {
+      env,
+      signal: o.signal,
+    });
+  } else {
+    await withInitramfsTools(root, found.kernel, output, env, o);
+  }
+  if (await exists(join(root, output))) return;
+  throw new BoardError('tool-failed', `${found.initramfsTool} ended well and wrote no initramfs`);
+}
+
+async function withInitramfsTools(
+  root: string,
+  kernel: string,
+  output: string,
+  env: Record<string, string>,
+  o: InitramfsOptions,
+): Promise<void> {
+  // A configuration of its own: what is added for this one initramfs does not stay in the system's /etc.
+  const name = 'tmp/treeline-initramfs';
+  const folder = join(root, name);
+  await mkdir(join(root, 'tmp'), { recursive: true });
+  await rm(folder, { recursive: true, force: true });
+  try {
+    await cp(join(root, 'etc/initramfs-tools'), folder, { recursive: true, verbatimSymlinks: true });
+    for (const sub of ['hooks', 'scripts/local-bottom', 'conf.d']) await mkdir(join(folder, sub), { recursive: true });
+    await writeFile(join(folder, 'hooks/ostree'), HOOK.replace('MODULES_OF_BOARD', (o.modules ?? []).join(' ')));
+    await writeFile(join(folder, 'scripts/local-bottom/ostree'), SCRIPT);
+    await chmod(join(folder, 'hooks/ostree'), 0o755);
+    await chmod(join(folder, 'scripts/local-bottom/ostree'), 0o755);
+    // The swap and the file systems of the machine that builds say nothing about the one that boots.
+    const settings = ['RESUME=none', 'FSTYPE=ext4', ...(o.modules === undefined ? [] : ['MODULES=list'])];
+    await writeFile(join(folder, 'conf.d/treeline'), `${settings.join('\n')}\n`);
+    // It asks the kernel's configuration which compression it can read.
+    const config = join(root, 'boot', `config-${kernel}`);
+    const kept = join(root, 'usr/lib/modules', kernel, 'config');
+    if (!(await exists(config)) && (await exists(kept))) await cp(kept, config);
+    await runInRoot(root, ['mkinitramfs', '-d', `/${name}`, '-o', `/${output}`, kernel], { env, signal: o.signal });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
