@@ -4,12 +4,15 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { inflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
+import { writeFolder } from '../commit/folder.ts';
+import { writeCommit } from '../commit/write-commit.ts';
 import { decodeFilezHeader } from '../formats/file.ts';
 import type { Checksum } from '../formats/object-name.ts';
 import { prune } from '../prune/prune.ts';
 import { objectPath, readCommit, readDirTree } from '../repo/objects.ts';
 import { readRef, setRef } from '../repo/refs.ts';
 import { createRepo, openRepo, type Repo } from '../repo/repo.ts';
+import { withTransaction } from '../repo/transaction.ts';
 import { receivingServer } from '../testing/push.ts';
 import { libostreeRepo, noise } from '../testing/sample-repo.ts';
 import { ostree, scratchFolder } from '../testing/scratch.ts';
@@ -187,6 +190,39 @@ test('finishing names what is missing and moves nothing', async (t) => {
   );
   await receiver.receive(id, 'me', stream(await packOf(left)));
   assert.deepEqual(await receiver.finish(id, 'me', wish), { state: 'moved', from: null });
+  ostree(`--repo=${repo.path}`, 'fsck');
+});
+
+test('pushes that share a session are finished at once, though what one has sent is moved for another', async (t) => {
+  const base = scratchFolder(t);
+  const source = await createRepo(join(base, 'source'));
+  const commits = await withTransaction(source, async (tx) => {
+    const made: Checksum[] = [];
+    for (let number = 0; number < 6; number++) {
+      // Most of it is the same.
+      mkdirSync(join(base, 'tree'), { recursive: true });
+      for (let index = 0; index < 300; index++) writeFileSync(join(base, `tree/f${index}`), `content ${index}`);
+      writeFileSync(join(base, 'tree/own'), String(number));
+      const tree = await writeFolder(tx, join(base, 'tree'));
+      made.push(await writeCommit(tx, { tree, subject: String(number) }));
+    }
+    return made;
+  });
+  const { repo, receiver } = await receivingServer(t, base);
+  const { id } = await receiver.open({ owner: 'me', ref: null, commit: null });
+  for (const commit of commits) {
+    await receiver.receive(id, 'me', stream(await packOf(await piecesOf(source, commit))));
+  }
+  const results = await Promise.all(
+    commits.map((commit, index) =>
+      receiver.finish(id, 'me', { ref: `ref${index}`, commit, expect: null, force: false }),
+    ),
+  );
+  assert.deepEqual(
+    results,
+    commits.map(() => ({ state: 'moved', from: null })),
+  );
+  for (const [index, commit] of commits.entries()) assert.equal(await readRef(repo, `ref${index}`), commit);
   ostree(`--repo=${repo.path}`, 'fsck');
 });
 

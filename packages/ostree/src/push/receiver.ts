@@ -58,7 +58,7 @@ export class PushReceiver {
   readonly repo: Repo;
   readonly limits: PushLimits;
   readonly #sessions = new Map<string, PushSession>();
-  /** The last of the pushes to a ref that are being finished: only one at a time is. */
+  /** The last of the pushes to a ref, or of a session, that are being finished: only one at a time is. */
   readonly #finishing = new Map<string, Promise<unknown>>();
   readonly #opening = new Map<string, Promise<void>>();
   readonly #now: () => number;
@@ -234,18 +234,25 @@ export class PushReceiver {
    */
   async finish(id: string, owner: string, request: FinishRequest, record?: RecordMove): Promise<FinishResult> {
     return this.#with(id, owner, async (session) => {
-      const result = await this.#inTurn(request.ref, () => finishPush(this.repo, session, request, record));
-      if (result.state === 'moved' && session.identity.commit !== null) {
-        this.#sessions.delete(id);
-        await session.remove();
-      } else if (result.state === 'moved') {
-        session.broken = new Set();
-        await session.scan();
-      } else if (result.state === 'incomplete' && session.identity.commit === null) {
-        session.broken = await brokenObjects(this.repo, session, request.commit);
-      }
-      return result;
+      // One session may have what several pushes sent: moving it for two of them at once, one would miss what the other
+      // has just moved.
+      return this.#inTurn(`session ${id}`, () => this.#finish(session, request, record));
     });
+  }
+
+  async #finish(session: PushSession, request: FinishRequest, record?: RecordMove): Promise<FinishResult> {
+    const turn = `ref ${request.ref}`;
+    const result = await this.#inTurn(turn, () => finishPush(this.repo, session, request, record));
+    if (result.state === 'moved' && session.identity.commit !== null) {
+      this.#sessions.delete(session.id);
+      await session.remove();
+    } else if (result.state === 'moved') {
+      session.broken = new Set();
+      await session.scan();
+    } else if (result.state === 'incomplete' && session.identity.commit === null) {
+      session.broken = await brokenObjects(this.repo, session, request.commit);
+    }
+    return result;
   }
 
   /** A commit that a push has sent, or that is in the repository; null when it is neither. */
@@ -268,17 +275,17 @@ export class PushReceiver {
     session.broken.delete(receivedName(type, checksum));
   }
 
-  async #inTurn<T>(ref: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#finishing.get(ref);
+  async #inTurn<T>(turn: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#finishing.get(turn);
     const mine = (async () => {
       await before?.catch(() => {});
       return work();
     })();
-    this.#finishing.set(ref, mine);
+    this.#finishing.set(turn, mine);
     try {
       return await mine;
     } finally {
-      if (this.#finishing.get(ref) === mine) this.#finishing.delete(ref);
+      if (this.#finishing.get(turn) === mine) this.#finishing.delete(turn);
     }
   }
 

@@ -8,10 +8,16 @@ import { ServerError } from '../errors.ts';
 export function answerOf(error: unknown, log: Logger): PushErrorAnswer {
   const requestId = randomUUID();
   const { status, headers, error: body } = error instanceof ServerError ? ofServer(error) : pushErrorAnswer(error);
-  const isOurFault = status >= 500 && !(error instanceof OstreeError && error.code === 'no-space');
+  const isOurFault = status >= 500 && !hasGone(error) && !(error instanceof OstreeError && error.code === 'no-space');
   if (isOurFault) log.error({ err: error, requestId }, 'a push failed');
   else if (status === 507) log.warn({ err: error, requestId }, 'a push was refused: there is no room for it');
   return { status, ...(headers && { headers }), error: { ...body, requestId } };
+}
+
+/** Whether the sender has hung up in the middle: it reads no answer, and goes on with its push when it likes. */
+function hasGone(error: unknown): boolean {
+  const { code, name } = error as Partial<NodeJS.ErrnoException>;
+  return code === 'ECONNRESET' || name === 'AbortError';
 }
 
 function ofServer(error: ServerError): PushErrorAnswer {

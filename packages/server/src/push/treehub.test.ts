@@ -1,11 +1,20 @@
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { generateKeyPairSync } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
-import { openRepo, push, readCommit, readDirTree } from '@treeline/ostree';
+import {
+  ed25519Signer,
+  openRepo,
+  push,
+  readCommit,
+  readDetachedMetadata,
+  readDirTree,
+  signCommit,
+} from '@treeline/ostree';
 import { scratch } from '../testing/scratch.ts';
 import { startTestServer, type TestServer } from '../testing/server.ts';
 
@@ -14,6 +23,7 @@ const ostree = (...args: string[]) => execFileSync('ostree', args, { encoding: '
 interface Answered {
   status: number;
   body: string;
+  reason?: string;
 }
 
 interface PushLike {
@@ -26,26 +36,37 @@ interface PushLike {
   counts: Map<number, number>;
 }
 
+/** Of longer bodies curl waits to be asked for. */
+const EXPECT_BYTES = 1024 * 1024;
+
 function send(o: PushLike, method: string, at: string, body?: Buffer, type?: string): Promise<Answered> {
   const headers = {
     authorization: o.authorization,
     'x-ats-ostree-force': 'true',
     ...(type && { 'content-type': type }),
+    ...(body && { 'content-length': body.length }),
   };
+  const waits = body !== undefined && body.length > EXPECT_BYTES;
   return new Promise((resolve, reject) => {
     const sent = request(
       new URL(at, o.url),
-      { method, headers: { ...headers, ...(body && { 'content-length': body.length }) } },
+      { method, headers: waits ? { ...headers, expect: '100-continue' } : headers },
       (res) => {
         let text = '';
         res.on('data', (chunk) => {
           text += chunk;
         });
-        res.on('end', () => resolve({ status: res.statusCode!, body: text }));
+        res.on('end', () => {
+          const reason = res.headers['x-treeline-reason'];
+          resolve({ status: res.statusCode!, body: text, ...(typeof reason === 'string' && { reason }) });
+        });
       },
     );
     sent.on('error', reject);
-    sent.end(body);
+    if (waits) {
+      sent.flushHeaders();
+      sent.once('continue', () => sent.end(body));
+    } else sent.end(body);
   });
 }
 
@@ -104,7 +125,9 @@ async function garagePush(o: PushLike, ref: string): Promise<Answered> {
     const [checksum = '', type] = name.split('.');
     if (type === 'commit') {
       const { contents, meta } = (await readCommit(repo, checksum)).tree;
-      return [`${contents}.dirtree`, `${meta}.dirmeta`];
+      const detached = `objects/${checksum.slice(0, 2)}/${checksum.slice(2)}.commitmeta`;
+      const signatures = existsSync(join(o.path, detached)) ? [`${checksum}.commitmeta`] : [];
+      return [...signatures, `${contents}.dirtree`, `${meta}.dirmeta`];
     }
     if (type !== 'dirtree') return [];
     const { files, dirs } = await readDirTree(repo, checksum);
@@ -200,6 +223,41 @@ test('an object that is there already is a conflict, which garage-push takes for
   assert.equal((await send(o, 'HEAD', `objects/ab/${'c'.repeat(62)}.filez`)).status, 404);
 });
 
+test('builds that push at the same time with one token do not disturb each other', async (t) => {
+  const server = await startTestServer(t);
+  const { path, commit } = yocto(t);
+  const branches = ['imx6', 'imx8', 'imx8mm', 'rpi'];
+  // All but one file of each is the same.
+  const commits = branches.map((branch) => commit(branch, branch));
+  const answers = await Promise.all(
+    branches.map((branch) => garagePush(pushLike(server, path, server.adminToken), branch)),
+  );
+  assert.deepEqual(
+    answers.map(({ status, body }) => ({ status, body })),
+    branches.map(() => ({ status: 204, body: '' })),
+  );
+  const store = join(server.dataDir, 'store');
+  for (const [index, branch] of branches.entries()) {
+    assert.equal(ostree(`--repo=${store}`, 'rev-parse', branch), commits[index]);
+  }
+  ostree(`--repo=${store}`, 'fsck');
+});
+
+test('signatures of a commit come along', async (t) => {
+  const server = await startTestServer(t);
+  const { path, commit } = yocto(t);
+  const rev = commit('imx8', '1');
+  const { d = '', x = '' } = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' });
+  const publicKey = Buffer.from(x, 'base64url');
+  const secret = Buffer.concat([Buffer.from(d, 'base64url'), publicKey]);
+  const signed = await openRepo(path);
+  await signCommit(signed, rev, [ed25519Signer(secret.toString('base64'))]);
+  assert.equal((await garagePush(pushLike(server, path, server.adminToken), 'imx8')).status, 204);
+  const metadata = await readDetachedMetadata(await openRepo(join(server.dataDir, 'store')), rev);
+  assert.deepEqual(metadata, await readDetachedMetadata(signed, rev));
+  assert.ok(metadata?.some(([key]) => key === 'ostree.sign.ed25519'));
+});
+
 test('an object that is not what its name says is refused and never there', async (t) => {
   const server = await startTestServer(t);
   const { path, commit } = yocto(t);
@@ -231,6 +289,8 @@ test('a ref moves forward with `push`; backward it takes `force`, which the head
   const refused = await move(o, orphan);
   assert.equal(refused.status, 409, refused.body);
   assert.match(refused.body, new RegExp(`holds ${next}`));
+  // garage-push shows nothing of the body.
+  assert.match(refused.reason!, new RegExp(`^ref a holds ${next}, which ${orphan} .* use a token that may force`));
   assert.equal((await move(o, next)).status, 204);
   assert.equal((await move(o, first)).status, 409);
   assert.equal((await move(pushLike(server, path, server.adminToken), orphan)).status, 204);

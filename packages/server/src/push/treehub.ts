@@ -29,7 +29,8 @@ import { pushCaller } from './refs.ts';
  *
  * What garage-push does (aktualizr, src/sota_tools): it asks for the commit first and goes down where the answer is
  * 404, sends children before parents, up to 30 requests at a time, takes 204 and 409 for success, and sends the ref
- * last. Every request has `x-ats-ostree-force: true`. It takes what is there to be whole: what is not is therefore
+ * last. Every request has `x-ats-ostree-force: true`. A commit's detached metadata is one of its children, if there is
+ * any. What is answered with anything but 200 and 404, or 204 and 409, it tries again for half a minute. It takes what is there to be whole: what is not is therefore
  * denied once a ref could not be moved (see brokenObjects), so that the next try sends the rest.
  */
 
@@ -38,6 +39,8 @@ const PREFIXES = ['/treehub/api/v3/', '/treehub/api/v2/', '/treehub/', '/api/v3/
 const OBJECT = /^objects\/([0-9a-f]{2})\/([0-9a-f]{62})\.(commit|dirtree|dirmeta|filez|commitmeta)$/;
 const REF = /^refs\/(?:heads\/)?(.+)$/;
 const FORCE_HEADERS = ['x-ats-ostree-force', 'x-ostree-force'];
+/** garage-push shows headers (with `--loglevel 0`, as Yocto runs it), but never what the answer to a ref says. */
+const REASON_HEADER = 'x-treeline-reason';
 const MAX_REF_BODY = 1024;
 /** Longer histories are not looked through for what a ref holds. */
 const MAX_PARENTS = 10_000;
@@ -61,6 +64,12 @@ export function treehubMount(deps: TreehubDeps): (req: IncomingMessage, res: Ser
   };
 }
 
+/** Why something was refused, on one line, in what a header may hold. */
+function lineOf({ message, hint }: { message: string; hint?: string }): string {
+  const text = hint === undefined ? message : `${message}. ${hint}`;
+  return text.replace(/[^\x20-\x7e]+/g, '?').slice(0, 500);
+}
+
 interface Call extends TreehubDeps {
   files: ReturnType<typeof repositoryHandler>;
   req: IncomingMessage;
@@ -77,7 +86,9 @@ async function answer(call: Call, path: string): Promise<void> {
   } catch (error) {
     const { status, headers, error: body } = answerOf(error, core.log);
     if (!res.headersSent) {
-      res.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers });
+      const reason = { [REASON_HEADER]: lineOf(body) };
+      const type = { 'content-type': 'application/json', 'cache-control': 'no-store' };
+      res.writeHead(status, { ...type, ...reason, ...headers });
     }
     res.end(req.method === 'HEAD' ? undefined : JSON.stringify({ error: body }));
     req.resume(); // a sender that is cut off never sees the answer
