@@ -25,6 +25,14 @@ export function machineClient(): OstreeClient {
   return { name: describe(execFileSync('ostree', ['--version'], { encoding: 'utf8' })), ostree: started('ostree', []) };
 }
 
+/** One with ed25519 signatures, which Debian's have not: built by scripts/ostree-ed25519.sh into a folder. */
+export function ed25519Client(prefix: string): OstreeClient {
+  const command = [`LD_LIBRARY_PATH=${prefix}/lib`, `${prefix}/bin/ostree`];
+  const version = execFileSync('env', [...command, '--version'], { encoding: 'utf8' });
+  if (!version.includes('sign-ed25519')) throw new Error(`${prefix}: this libostree has no ed25519`);
+  return { name: `${describe(version)} with ed25519`, ostree: started('env', command) };
+}
+
 const TRIXIE = resolve(import.meta.dirname, '../../.cache/e2e/trixie-ostree');
 
 /**
