@@ -1,3 +1,4 @@
+import { closeSync, openSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { trustAuthorities } from './connection/certificates.ts';
 import type { GlobalOptions } from './connection/server.ts';
@@ -14,13 +15,22 @@ const valued = new Set(['--server', '--token', '--data', '--ca', '--client-cert'
 /** Runs one command line and resolves to the exit code. Everything that is printed as an error is printed here. */
 export async function main(argv: string[]): Promise<number> {
   const interrupt = new AbortController();
-  const session: Session = { signal: interrupt.signal, interruptedHint: undefined, client: undefined };
+  const session: Session = {
+    signal: interrupt.signal,
+    reread: undefined,
+    interruptedHint: undefined,
+    client: undefined,
+  };
   const stop = (signal: NodeJS.Signals) => {
     // The second one does not wait for anything any more.
     if (interrupt.signal.aborted) process.exit(exitCodes.interrupted);
     interrupt.abort(new DOMException(signal, 'AbortError'));
   };
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop);
+  process.on('SIGHUP', (signal) => {
+    if (session.reread && !lostTerminal()) session.reread();
+    else stop(signal);
+  });
   // A reader that has seen enough (`treeline runs | head -3`), or a terminal that is gone, ends the verb in good order.
   let readerIsGone = false;
   process.stdout.on('error', () => {
@@ -45,6 +55,17 @@ export async function main(argv: string[]): Promise<number> {
     const error = thrown instanceof CommanderError ? usageError(thrown, called) : explain(thrown, session);
     printError(error, { json: argv.includes('--json') });
     return exitCodes[error.code];
+  }
+}
+
+/** Whether it was started in a terminal that is gone: that is the other reason for SIGHUP. */
+function lostTerminal(): boolean {
+  if (!process.stdin.isTTY && !process.stdout.isTTY && !process.stderr.isTTY) return false;
+  try {
+    closeSync(openSync('/dev/tty', 'r'));
+    return false;
+  } catch {
+    return true;
   }
 }
 

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { type Ended, treeline } from './testing/command.ts';
 
@@ -153,6 +154,32 @@ test('Ctrl-C closes the server, and the next start goes on with what there was',
 
   assert.equal((await up()).firstStart, false);
   assert.match(await does('runs'), /^ +2 {2}passed/m);
+});
+
+test('SIGHUP makes it read its settings again; bad ones change nothing, and it stays up', async () => {
+  const told = async (pattern: RegExp) => {
+    for (let left = 200; !pattern.test(diary); left--) {
+      assert.ok(left > 0, diary);
+      await sleep(50);
+    }
+  };
+  const file = join(folder, 'data', 'settings.json');
+  await writeFile(file, JSON.stringify({ unusedDays: 90, maxConnections: 100, pollSeconds: 1 }));
+  stop('SIGHUP');
+  // The command line said how often it polls.
+  await told(/\{"type":"reloaded","changed":\["unusedDays"\],"later":\["maxConnections"\]\}/);
+  await writeFile(file, JSON.stringify({ unusedDays: 1, nonsense: true }));
+  stop('SIGHUP');
+  await sleep(300);
+  await writeFile(file, JSON.stringify({ unusedDays: 30 }));
+  stop('SIGHUP');
+  await told(/"reloaded"[^\n]*\n[^]*\{"type":"reloaded","changed":\["unusedDays"\],"later":\[\]\}/);
+  const changes = JSON.parse(await does('audit', '--json')) as { entries: { action: string; data: object }[] };
+  assert.deepEqual(
+    changes.entries.filter(({ action }) => action === 'settings.change').map(({ data }) => data),
+    [{ unusedDays: 30 }, { unusedDays: 90 }],
+  );
+  await does('runs');
 });
 
 test('a server is not put on the network by accident', async () => {

@@ -11,6 +11,7 @@ import type { Wakeup } from './wakeup.ts';
 
 /** What every capability of the server works with. Made once by `server.ts`. */
 export interface Core {
+  /** Another one when they were read again (`reload.ts`): ask each time. */
   settings: Settings;
   db: Database;
   events: EventLog;

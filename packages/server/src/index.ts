@@ -25,5 +25,7 @@ export {
   PointRequest,
 } from './devices/schema.ts';
 export { ServerError, type ServerErrorCode } from './errors.ts';
+export type { Reloaded } from './reload.ts';
 export { type RunningServer, startServer } from './server.ts';
 export { loadSettings, type Settings, type SettingsFragment, settingsFromEnvironment } from './settings.ts';
+export { settingsFromFile } from './settings-file.ts';

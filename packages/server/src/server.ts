@@ -46,6 +46,7 @@ import { recoverMoves } from './push/record.ts';
 import { treehubMount } from './push/treehub.ts';
 import { readProvenance } from './reading/commits.ts';
 import { channelHead } from './reading/releases.ts';
+import { type Reloaded, reloadSettings } from './reload.ts';
 import { clearLeftovers, createRetention } from './retention/retention.ts';
 import { createRunnerProcess } from './runner-process/runner-process.ts';
 import { runScheduler } from './runs/scheduler.ts';
@@ -61,6 +62,8 @@ export interface RunningServer {
   localUrl: string;
   /** Base URL of the device gateway. */
   gatewayUrl: string;
+  /** Takes over of settings what can change while it runs. Certificates are looked at by themselves. */
+  reload(settings: Settings): Promise<Reloaded>;
   /** Ends everything in order; unfinished work continues at the next start. */
   close(): Promise<void>;
 }
@@ -222,6 +225,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
     url,
     localUrl,
     gatewayUrl: gateway.url,
+    reload: (wanted) => reloadSettings(core, wanted),
     close() {
       closed ??= running.disposeAsync();
       return closed;

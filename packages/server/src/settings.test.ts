@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { isLoopback, loadSettings, settingsFromEnvironment } from './settings.ts';
+import { settingsFromFile } from './settings-file.ts';
+import { scratch } from './testing/scratch.ts';
 
 const dataDir = '/tmp/treeline-settings-test';
 
@@ -10,6 +14,21 @@ test('later fragments win, undefined says nothing, and the result is frozen', ()
   assert.equal(settings.pollSeconds, 1);
   assert.equal(settings.database, `sqlite:${dataDir}/treeline.db`);
   assert.ok(Object.isFrozen(settings));
+});
+
+test('a file in the data folder sets what no option sets; one that makes no sense is told by its name', (t) => {
+  const folder = scratch(t);
+  const file = join(folder, 'settings.json');
+  assert.deepEqual(settingsFromFile(folder), {});
+  writeFileSync(file, '{"unusedDays": 90, "pollSeconds": 2}');
+  const settings = loadSettings({ dataDir: folder }, settingsFromFile(folder), { pollSeconds: 3 });
+  assert.deepEqual([settings.unusedDays, settings.pollSeconds], [90, 3]);
+  for (const text of ['{', '[]', 'null', '{"dataDir": "/elsewhere"}']) {
+    writeFileSync(file, text);
+    assert.throws(() => settingsFromFile(folder), { code: 'settings-invalid', message: /settings\.json/ });
+  }
+  writeFileSync(file, '{"unusedDay": 90}');
+  assert.throws(() => loadSettings({ dataDir: folder }, settingsFromFile(folder)), /unusedDay/);
 });
 
 test('an unknown or wrong key is an error that names it', () => {

@@ -1,16 +1,17 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { RunningServer, SettingsFragment } from '@treeline/server';
+import type { RunningServer, Settings, SettingsFragment } from '@treeline/server';
 import type { Command } from 'commander';
 import { list, port, seconds } from '../arguments.ts';
 import { createClient } from '../connection/client.ts';
 import { readEvents } from '../connection/events.ts';
 import { dataFolder, readAdminToken, shortPath } from '../connection/folder.ts';
-import { CliError } from '../errors.ts';
+import { CliError, toCliError } from '../errors.ts';
 import { paint } from '../output/colour.ts';
 import { printJsonLine, printText } from '../output/document.ts';
 import { formatEvent } from '../output/event.ts';
+import { printError } from '../output/failure.ts';
 import { fields } from '../output/fields.ts';
 import { formatRunner } from '../output/runner.ts';
 import { terminalWidth } from '../output/table.ts';
@@ -42,7 +43,8 @@ const runnerPatience = 15_000;
 export function declare(command: Command, session: Session): void {
   command
     .description(
-      'Start the server in this terminal: API, scheduler, an embedded runner, and the gateway for devices. Ctrl-C stops it; started again it goes on where it was.',
+      'Start the server in this terminal: API, scheduler, an embedded runner, and the gateway for devices. Ctrl-C stops it; started again it goes on where it was. ' +
+        'What has no option here can be set in settings.json in the data folder, which SIGHUP reads again.',
     )
     .option('--port <port>', 'port of the API, 0 for any free one (default: 8420)', port)
     .option('--gateway-port <port>', 'port of the device gateway, 0 for any free one (default: 8421)', port)
@@ -80,16 +82,38 @@ async function up(self: Command, session: Session): Promise<void> {
     throw new CliError('usage', '--server names a server that runs; this starts one.', { hint: 'Leave it out.' });
   const folder = dataFolder(options.data);
   const isFirst = !existsSync(join(folder, 'admin-token'));
-  const { loadSettings, settingsFromEnvironment, startServer } = await import('@treeline/server');
-  const settings = loadSettings({ logLevel: 'error' }, settingsFromEnvironment(process.env), fragment(folder, options));
+  const { loadSettings, settingsFromEnvironment, settingsFromFile, startServer } = await import('@treeline/server');
+  const read = () =>
+    loadSettings(
+      { logLevel: 'error' },
+      settingsFromFile(folder),
+      settingsFromEnvironment(process.env),
+      fragment(folder, options),
+    );
+  const settings = read();
   const server = await startServer(settings);
   try {
+    session.reread = () => void reread(server, read, options.json === true);
     if (session.signal.aborted) return;
     announce(server, { folder, isFirst, json: options.json === true, emulate: settings.emulate });
     await tell(server, { folder, session, json: options.json === true, runner: settings.runner });
   } finally {
+    session.reread = undefined;
     if (!options.json) printText(paint('dim', '\nStopping; what is unfinished goes on at the next start.'));
     await server.close();
+  }
+}
+
+/** Settings that are no good change nothing: the server goes on with those that it has. */
+async function reread(server: RunningServer, read: () => Settings, json: boolean): Promise<void> {
+  try {
+    const { changed, later } = await server.reload(read());
+    if (json) return printJsonLine({ type: 'reloaded', changed, later });
+    const now = changed.length === 0 ? 'nothing new that counts now' : changed.join(', ');
+    const next = later.length === 0 ? '' : `; at the next start: ${later.join(', ')}`;
+    printText(`Read the settings again: ${now}${next}`);
+  } catch (error) {
+    printError(toCliError(error), { json });
   }
 }
 

@@ -213,7 +213,7 @@ export function createSources(core: Core): Sources {
             .finally(() => looking.delete(name));
           looking.set(name, one);
         }
-        await setTimeout(settings.pollSeconds * 1000, undefined, { signal: core.signal }).catch(() => {});
+        await setTimeout(core.settings.pollSeconds * 1000, undefined, { signal: core.signal }).catch(() => {});
       }
       await Promise.all(looking.values());
     },
