@@ -4,8 +4,8 @@ import { connect } from 'node:net';
 const [host = '127.0.0.1', port = '0'] = process.argv.slice(2);
 const socket = connect({ host, port: Number(port), allowHalfOpen: true });
 process.stdin.pipe(socket);
-socket.pipe(process.stdout);
-// A guest whose connection is refused sees it closed; there is nobody else to tell.
+socket.pipe(process.stdout, { end: false });
+// Pipes are written at once on Linux: what came before the end is with QEMU. A refused connection is a closed one.
+socket.on('end', () => process.exit(0));
 socket.on('error', () => process.exit(1));
-socket.on('close', () => process.exit(0));
 process.stdout.on('error', () => process.exit(0));
