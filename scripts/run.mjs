@@ -195,7 +195,8 @@ function install(what, command, commandArguments) {
 }
 
 function start(command, commandArguments) {
-  const ownPrograms = [join(root, 'node_modules', '.bin'), dirname(command)].join(delimiter);
+  // Node 24 first: .bin may have another Node, which tests run a device's programs with.
+  const ownPrograms = [dirname(command), join(root, 'node_modules', '.bin')].join(delimiter);
   const child = spawn(command, commandArguments, {
     cwd: root,
     stdio: 'inherit',

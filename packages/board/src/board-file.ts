@@ -132,7 +132,11 @@ export function parseBoardFile(text: string, path: string): BoardFile {
 }
 
 /** Line and column of the nearest thing that is there, since what is missing has no place. */
-function position(document: ReturnType<typeof parseDocument>, path: readonly PropertyKey[], lines: LineCounter): string {
+function position(
+  document: ReturnType<typeof parseDocument>,
+  path: readonly PropertyKey[],
+  lines: LineCounter,
+): string {
   for (let length = path.length; length >= 0; length--) {
     const node = length === 0 ? document.contents : document.getIn(path.slice(0, length), true);
     const parent = length > 0 ? document.getIn(path.slice(0, length - 1), true) : undefined;

@@ -8,3 +8,4 @@ export type { QemuNetwork } from './drive/qemu/network.ts';
 export { canPlay, openQemuBoard, type QemuBoardOptions } from './drive/qemu/qemu-board.ts';
 export { CommandDrive, Drive, LavaDrive, QemuDrive } from './drive/schema.ts';
 export { BoardError, type BoardErrorCode } from './errors.ts';
+export { buildToolsLayer } from './tools/tools-layer.ts';

@@ -1,8 +1,10 @@
 /** treeline.yaml to a checked graph, cache keys and a plan. Pure: no I/O, no clock. */
+export { BUILT_IN_PROJECT, BUILT_INS, type BuiltInName, isBuiltIn } from './built-in.ts';
 export { type Diagnostic, PipelineError, type PipelineErrorCode } from './diagnostic/diagnostic.ts';
 export { formatDiagnostics, type SourceText } from './diagnostic/format.ts';
 export { buildGraph } from './graph/build.ts';
 export type { Dependency, Graph, GraphJob, PublishStep } from './graph/graph.ts';
+export { artifactReferences } from './graph/references.ts';
 export type { ComposeKeyDocument, KeyDocument, KeyLayer, KeyPlatform, RunKeyDocument } from './key/document.ts';
 export { explainKeys, type KeyDifference } from './key/explain.ts';
 export { jobKey } from './key/key.ts';

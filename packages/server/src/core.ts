@@ -1,6 +1,7 @@
 import type { Repo } from '@treeline/ostree';
 import type { Logger } from 'pino';
 import type { AuditLog } from './access/audit.ts';
+import type { BuiltIns } from './built-ins/built-ins.ts';
 import type { DataFolder } from './data-folder.ts';
 import type { Database } from './database/open.ts';
 import type { EventLog } from './events/log.ts';
@@ -20,6 +21,8 @@ export interface Core {
   /** The private store. */
   store: Repo;
   folder: DataFolder;
+  /** What comes with Treeline. */
+  builtIns: BuiltIns;
   /** The published repositories. */
   repositories: RepositoryRegistry;
   /** What commits were made from. */

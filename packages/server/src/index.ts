@@ -12,6 +12,7 @@ export {
   WhoAmI,
 } from './access/schema.ts';
 export * from './api/schema.ts';
+export type { BuiltInMaker, BuiltInMakers } from './built-ins/built-ins.ts';
 export {
   Device,
   DeviceDetail,

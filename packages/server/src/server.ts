@@ -24,6 +24,7 @@ import { retentionRoutes } from './api/retention.ts';
 import { runnerRoutes } from './api/runner.ts';
 import { runRoutes } from './api/runs.ts';
 import { statusRoutes } from './api/status.ts';
+import { type BuiltInMakers, createBuiltIns } from './built-ins/built-ins.ts';
 import { openAuthority } from './ca/index.ts';
 import type { Core } from './core.ts';
 import { lockDataFolder, writeServerFile } from './data-folder.ts';
@@ -74,9 +75,14 @@ const TIDY_TOKENS_MS = 60_000;
 /**
  * Starts the server: see `settings.ts` for what can be set. What an earlier life left unfinished goes on.
  *
+ * @param builtIns what makes the artifacts that come with Treeline
+ *
  * @throws ServerError `data-folder-busy`, `unavailable` (database, ports).
  */
-export async function startServer(settings: Settings): Promise<RunningServer> {
+export async function startServer(
+  settings: Settings,
+  { builtIns = {} }: { builtIns?: BuiltInMakers } = {},
+): Promise<RunningServer> {
   // Undone in reverse order, at close or when the start fails half-way.
   await using undo = new AsyncDisposableStack();
   const folder = lockDataFolder(settings.dataDir);
@@ -102,6 +108,7 @@ export async function startServer(settings: Settings): Promise<RunningServer> {
     log: pino({ level: settings.logLevel, base: null }, pino.destination(2)),
     store: privateStore,
     origins: createOriginReader({ db, store: privateStore }),
+    builtIns: createBuiltIns({ db, store: privateStore }, builtIns),
     session: randomBytes(8).toString('hex'),
     signal: closing.signal,
     work: createWakeup(),

@@ -27,7 +27,9 @@ const MODULES =
 export function grubConfig(): string {
   const chain: string[] = [];
   for (let left = BOOT_TRIES; left > 0; left--) {
-    chain.push(`  ${left === BOOT_TRIES ? 'if' : 'elif'} [ "$boot_counter" = ${left} ]; then set boot_counter=${left - 1}`);
+    chain.push(
+      `  ${left === BOOT_TRIES ? 'if' : 'elif'} [ "$boot_counter" = ${left} ]; then set boot_counter=${left - 1}`,
+    );
   }
   return `regexp --set=1:esp '^\\(([^)]*)\\)' "$cmdpath"
 regexp --set=1:disk '^([^,]*),' "$esp"
@@ -74,7 +76,9 @@ export async function makeGrub(
   const { target, file, debian } = TARGETS[architecture];
   const modules = `/usr/lib/grub/${target}`;
   if (!(await stat(modules).catch(() => null))?.isDirectory()) {
-    throw new BoardError('tool-missing', `GRUB's modules are missing: ${modules}`, { hint: `apt-get install ${debian}` });
+    throw new BoardError('tool-missing', `GRUB's modules are missing: ${modules}`, {
+      hint: `apt-get install ${debian}`,
+    });
   }
   const config = join(folder, 'grub.cfg');
   const output = join(folder, file);

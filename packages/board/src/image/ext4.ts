@@ -37,7 +37,11 @@ export async function makeExt4(image: string, where: Range, source: string, o: E
   const names = ['-L', ROOT_LABEL, '-U', identity.rootFileSystem, '-E', extended.join(',')];
   const journal = ['-J', `size=${where.length >= 4 * 2 ** 30 ? 64 : 32}`];
   const size = `${where.length / 1024}k`;
-  await run('mke2fs', [...flags, ...journal, ...names, '-d', source, image, size], { env, signal, debian: 'e2fsprogs' });
+  await run('mke2fs', [...flags, ...journal, ...names, '-d', source, image, size], {
+    env,
+    signal,
+    debian: 'e2fsprogs',
+  });
   const name = `${image}?offset=${where.start}`;
   const used = await usedParts(name, signal);
   // Times of files are now, and mke2fs before 1.47.1 copies them; ctime cannot be set on the source.

@@ -63,7 +63,12 @@ export async function makeRawImage(output: string, o: ImageOptions): Promise<Raw
     o.onStep?.('file-systems');
     const partitions = await partition(image, board, identity, signal);
     const fat = await makeFat(image, partitions.esp, files, { identity, time, folder: work, signal });
-    const root = await makeExt4(image, partitions.root, join(work, 'sysroot'), { identity, time, folder: work, signal });
+    const root = await makeExt4(image, partitions.root, join(work, 'sysroot'), {
+      identity,
+      time,
+      folder: work,
+      signal,
+    });
     await rename(image, path);
     return { path, commit, bytes: (await stat(path)).size, needed: [...partitions.tables, ...fat, ...root] };
   } finally {

@@ -1,7 +1,7 @@
 import { chmod, copyFile, cp, lstat, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { DPKG_DATABASE } from './layout.ts';
 import { exists, type Inspected } from './inspect.ts';
+import { DPKG_DATABASE } from './layout.ts';
 
 /** Timers that write to what is read-only here, or fetch for it. */
 const TIMERS = ['apt-daily.timer', 'apt-daily-upgrade.timer', 'dpkg-db-backup.timer'];
@@ -70,7 +70,8 @@ export async function generalize(root: string, o: { hostname: string }): Promise
     }
   }
   for (const name of await readdir(join(root, 'etc'))) {
-    if (/^(passwd|group|shadow|gshadow|subuid|subgid)-$/.test(name) || name === '.pwd.lock') await remove(`etc/${name}`);
+    if (/^(passwd|group|shadow|gshadow|subuid|subgid)-$/.test(name) || name === '.pwd.lock')
+      await remove(`etc/${name}`);
   }
   const ssh = join(root, 'etc/ssh');
   for (const name of (await exists(ssh)) ? await readdir(ssh) : []) {

@@ -51,7 +51,9 @@ export interface Ostreeified {
 export async function ostreeify(source: string, target: string, o: OstreeifyOptions = {}): Promise<Ostreeified> {
   const path = resolve(target);
   if ((await readdir(path).catch(() => [])).length > 0) {
-    throw new BoardError('exists', `${path} is there and not empty`, { hint: 'Name a folder that does not exist yet.' });
+    throw new BoardError('exists', `${path} is there and not empty`, {
+      hint: 'Name a folder that does not exist yet.',
+    });
   }
   const info = await stat(source).catch(() => null);
   if (info === null) throw new BoardError('not-found', `there is no ${source}`);

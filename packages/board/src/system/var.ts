@@ -1,8 +1,21 @@
 import type { Dirent, Stats } from 'node:fs';
-import { chmod, chown, cp, lstat, mkdir, readdir, readFile, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  cp,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { FACTORY, LINKED, TMPFILES } from './layout.ts';
 import { exists } from './inspect.ts';
+import { FACTORY, LINKED, TMPFILES } from './layout.ts';
 
 /** Written while the system runs, or made anew when it is missing: only the folders are kept. */
 const EMPTIED = ['var/cache', 'var/log', 'var/tmp', 'var/backups', 'var/lib/apt/lists', 'var/lib/apt/periodic'];

@@ -180,6 +180,7 @@ export const commit: CommitInfo = {
     sources: [source],
   },
   source: null,
+  builtIn: null,
   channels: ['public:robot/edge'],
   labels: [
     {

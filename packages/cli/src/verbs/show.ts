@@ -47,6 +47,13 @@ function formatCommit(commit: CommitInfo): string {
     }
     if (provenance.sources.length > 0) parts.push(sourceTable(provenance.sources));
   }
+  if (commit.builtIn) {
+    const { artifact, version } = commit.builtIn;
+    pairs.push([
+      'artifact',
+      `${paint('bold', `treeline/${oneLine(artifact)}`)}, came with Treeline ${oneLine(version)}`,
+    ]);
+  }
   if (source) {
     pairs.push(['git', `${paint('bold', oneLine(source.project))} ${source.revision}`]);
     pairs.push(['branch', `${oneLine(source.branch)} of ${oneLine(source.url)}`]);

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunningServer, Settings, SettingsFragment } from '@treeline/server';
 import type { Command } from 'commander';
 import { list, port, seconds } from '../arguments.ts';
+import { builtIns } from '../built-ins.ts';
 import { createClient } from '../connection/client.ts';
 import { readEvents } from '../connection/events.ts';
 import { dataFolder, readAdminToken, shortPath } from '../connection/folder.ts';
@@ -91,7 +92,7 @@ async function up(self: Command, session: Session): Promise<void> {
       fragment(folder, options),
     );
   const settings = read();
-  const server = await startServer(settings);
+  const server = await startServer(settings, { builtIns });
   try {
     session.reread = () => void reread(server, read, options.json === true);
     if (session.signal.aborted) return;

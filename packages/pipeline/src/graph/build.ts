@@ -1,3 +1,4 @@
+import { BUILT_IN_PROJECT } from '../built-in.ts';
 import { type Collector, collectDiagnostics } from '../diagnostic/collector.ts';
 import { nearest } from '../diagnostic/nearest.ts';
 import { type ArtifactId, artifactId, type Job, type JobId, jobId, type Pipeline } from '../model.ts';
@@ -51,6 +52,8 @@ type Scope = {
 function resolve({ job, pipeline }: Place, places: ReadonlyMap<JobId, Place>, scope: Scope): Dependency[] {
   const dependencies: Dependency[] = [];
   for (const { reason, name, artifact } of artifactReferences(job)) {
+    // It is there before any job, and the file was checked for what there is.
+    if (artifact.project === BUILT_IN_PROJECT) continue;
     const on = scope.artifacts.get(artifactId(artifact));
     if (on) dependencies.push({ on, reason, name, position: artifact.position });
     else scope.collector.report(pipeline, artifact.position, explainMissingArtifact(artifact, job, scope));

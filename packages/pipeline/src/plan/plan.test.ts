@@ -556,3 +556,19 @@ test('whatever has happened, the plan keeps its promises', () => {
     }),
   );
 });
+
+test('what comes with Treeline is there before any job, and its tree is in keys', () => {
+  const graph = graphOf(
+    'jobs: { system: { compose: [{ tree: treeline/boot, from: /grub }] }, base: { run: x, paths: [], inputs: { t: treeline/tools } } }',
+  );
+  assert.deepEqual(graph.jobs.get('p/system')!.dependencies, []);
+  const builtIns = (version: string) => new Map(['boot', 'tools'].map((name) => [name, tree(`${name} ${version}`)]));
+  const keys = (version: string) =>
+    [...plan(graph, stateOf(graph, { builtIns: builtIns(version) })).steps.values()].map((step) => {
+      assert.ok(step.state === 'ready');
+      return step.key;
+    });
+  assert.deepEqual(keys('1'), keys('1'));
+  for (const [index, key] of keys('2').entries()) assert.notEqual(key, keys('1')[index]);
+  assert.throws(() => plan(graph, stateOf(graph)), { code: 'invalid-state', message: /treeline\/(boot|tools)/ });
+});

@@ -1,3 +1,4 @@
+import { BUILT_IN_PROJECT } from '../built-in.ts';
 import { PipelineError } from '../diagnostic/diagnostic.ts';
 import type { Graph, GraphJob } from '../graph/graph.ts';
 import { jobKey } from '../key/key.ts';
@@ -23,10 +24,11 @@ export function plan(graph: Graph, state: PlanState): Plan {
   const steps = new Map<JobId, PlanStep>();
   const treeOf: TreeOf = (artifact) => {
     const maker = steps.get(graph.artifacts.get(artifactId(artifact))!);
-    const tree = maker && 'outputs' in maker ? maker.outputs[artifact.artifact] : undefined;
+    const made = maker && 'outputs' in maker ? maker.outputs[artifact.artifact] : undefined;
+    const tree = artifact.project === BUILT_IN_PROJECT ? state.builtIns?.get(artifact.artifact) : made;
     if (tree === undefined) {
       throw new PipelineError('invalid-state', `nothing made ${artifactId(artifact)}`, {
-        hint: 'plan a graph that buildGraph made',
+        hint: 'plan a graph that buildGraph made, with the built-in artifacts that it takes',
       });
     }
     return tree;

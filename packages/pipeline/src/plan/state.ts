@@ -40,6 +40,8 @@ export type PlanState = {
   readonly publishes: ReadonlyMap<string, PublishProgress>;
   /** The stored result of a key; undefined when nothing passed under it. */
   readonly known: (key: string) => ResultOutputs | undefined;
+  /** Trees of the artifacts that come with Treeline, by name, as far as jobs of the graph take them. */
+  readonly builtIns?: ReadonlyMap<string, Tree>;
   readonly platform: PlatformPolicy;
   /** The run was cancelled: nothing new starts. */
   readonly cancelled?: boolean;

@@ -530,3 +530,34 @@ test('a bad project name is the fault of the caller', () => {
     assert.throws(() => parsePipeline('', { project }), { code: 'invalid-argument' });
   }
 });
+
+test('what comes with Treeline is named like any artifact; what does not is refused with the list of what does', () => {
+  const [system, base] = parsePipeline(
+    'jobs: { system: { compose: [{ tree: treeline/agent }, { tree: treeline/boot, from: /grub }] }, base: { run: x, inputs: { tools: treeline/tools } } }',
+    { project: 'p' },
+  ).jobs;
+  assert.ok(system?.kind === 'compose' && base?.kind === 'run');
+  assert.deepEqual(
+    system.layers.map(
+      (layer) => layer.kind === 'tree' && [layer.artifact.project, layer.artifact.artifact, layer.from],
+    ),
+    [
+      ['treeline', 'agent', '/'],
+      ['treeline', 'boot', '/grub'],
+    ],
+  );
+  assert.throws(
+    () => parsePipeline('jobs: { s: { compose: [{ tree: treeline/agents }] } }', { project: 'p' }),
+    (error: PipelineError) => {
+      const [diagnostic] = error.diagnostics;
+      assert.equal(diagnostic?.message, 'tree: nothing named "treeline/agents" comes with Treeline');
+      const there = 'there are: treeline/agent, treeline/boot, treeline/tools';
+      assert.equal(diagnostic.hint, `did you mean "treeline/agent"? ${there}`);
+      return true;
+    },
+  );
+  assert.throws(() => parsePipeline('jobs: { a: { run: x } }', { project: 'treeline' }), {
+    code: 'invalid-argument',
+    message: /"treeline" is taken/,
+  });
+});

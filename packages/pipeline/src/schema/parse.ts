@@ -1,3 +1,4 @@
+import { BUILT_IN_PROJECT } from '../built-in.ts';
 import { collectDiagnostics } from '../diagnostic/collector.ts';
 import { PipelineError } from '../diagnostic/diagnostic.ts';
 import type { Job, Pipeline } from '../model.ts';
@@ -24,6 +25,11 @@ export type ParseOptions = {
  */
 export function parsePipeline(text: string, options: ParseOptions): Pipeline {
   const { project, file = 'treeline.yaml' } = options;
+  if (project === BUILT_IN_PROJECT) {
+    throw new PipelineError('invalid-argument', `the project name "${project}" is taken by what comes with Treeline`, {
+      hint: 'give the project another name',
+    });
+  }
   if (!isName(project) || project === 'host') {
     throw new PipelineError('invalid-argument', `"${project}" cannot be the name of a project`, {
       hint: 'use letters, digits, ".", "_" and "-", beginning with a letter or digit',

@@ -1,4 +1,6 @@
+import { BUILT_IN_PROJECT, BUILT_INS, isBuiltIn } from '../built-in.ts';
 import type { Collector, FaultText } from '../diagnostic/collector.ts';
+import { nearest } from '../diagnostic/nearest.ts';
 import { artifactReferences, explainMissingArtifact } from '../graph/references.ts';
 import type { ArtifactReference, Image, Job, JobReference, Pipeline, Position } from '../model.ts';
 import { isName, meant, nameFault, type Reader, readText, readTexts, shorten, type Value } from './value.ts';
@@ -32,7 +34,12 @@ function parseArtifact(
     });
   } else if (parts.length <= 2 && parts.every(isName)) {
     const [project, artifact] = parts.length === 1 ? [reader.project, parts[0]!] : [parts[0]!, parts[1]!];
-    return { project, artifact, position };
+    if (project !== BUILT_IN_PROJECT || isBuiltIn(artifact)) return { project, artifact, position };
+    const all = Object.keys(BUILT_INS);
+    const there = all.map((name) => `${BUILT_IN_PROJECT}/${name}`).join(', ');
+    const better = nearest(artifact, all);
+    const hint = `${better ? `did you mean "${BUILT_IN_PROJECT}/${better}"? ` : ''}there are: ${there}`;
+    reader.fault(position, { message: `${where}: nothing named "${shorten(text)}" comes with Treeline`, hint });
   } else {
     const better = text
       .trim()

@@ -1,5 +1,7 @@
-import { type Commit, isChecksum, metadataValue, OstreeError, readCommit } from '@treeline/ostree';
+import { type Commit, isChecksum, metadataValue, OstreeError, readCommit, readRef } from '@treeline/ostree';
+import { BUILT_IN_PROJECT } from '@treeline/pipeline';
 import { Provenance } from '../api/schema.ts';
+import { builtInOf, builtInRef } from '../built-ins/note.ts';
 import type { Core } from '../core.ts';
 import { PROVENANCE } from '../executions/outputs.ts';
 import { outputsOf } from '../executions/spec.ts';
@@ -79,7 +81,7 @@ export function createOriginReader(core: Pick<Core, 'db' | 'store'>): OriginRead
   };
 }
 
-async function knownOf(core: Pick<Core, 'db'>, commit: string, read: Commit): Promise<Known> {
+async function knownOf(core: Pick<Core, 'db' | 'store'>, commit: string, read: Commit): Promise<Known> {
   const { tree } = read;
   const named: Origin[] = read.parent === null ? [] : [{ commit: read.parent, parent: true }];
   // Whoever writes this into a commit can only add labels to it.
@@ -98,6 +100,12 @@ async function knownOf(core: Pick<Core, 'db'>, commit: string, read: Commit): Pr
       key: made ? provenance.key : null,
       named: [...named, ...inputs.map((one) => ({ commit: one, parent: false }))],
     };
+  }
+  const builtIn = builtInOf(read);
+  if (builtIn) {
+    const made = (await readRef(core.store, builtInRef(builtIn.artifact, tree))) === commit;
+    const name = `${BUILT_IN_PROJECT}/${builtIn.artifact}${made ? '' : ` (says commit ${short})`}`;
+    return { tree, name, project: BUILT_IN_PROJECT, artifact: builtIn.artifact, made, key: null, named };
   }
   if (project !== '') {
     const made = await isSource(core, commit);

@@ -1,9 +1,10 @@
 import type { PushCaller } from '@treeline/ostree';
 import { type Caller, demand } from '../access/caller.ts';
+import { BUILT_IN_REFS } from '../built-ins/note.ts';
 import { ServerError } from '../errors.ts';
 
-/** Refs of the store that the server sets by itself, for results, sources, and what jobs see of these. */
-export const OWN_PREFIXES = ['results', 'sources', 'filtered'] as const;
+/** Refs of the store that the server sets by itself: results, sources, what jobs see of these, what comes with Treeline. */
+export const OWN_PREFIXES = ['results', 'sources', 'filtered', BUILT_IN_REFS] as const;
 
 /** Throws for a ref that is not for people to move. */
 function assertPushable(ref: string): void {

@@ -8,7 +8,9 @@ import {
   readCommit,
   resolveRev,
 } from '@treeline/ostree';
+import { BUILT_IN_PROJECT, isBuiltIn } from '@treeline/pipeline';
 import { type Artifact, type CommitInfo, type Diff, Provenance } from '../api/schema.ts';
+import { builtInOf } from '../built-ins/note.ts';
 import type { Core } from '../core.ts';
 import type { Queryable } from '../database/open.ts';
 import { ServerError } from '../errors.ts';
@@ -73,11 +75,12 @@ export async function resolveCommit(core: Core, text: string): Promise<string> {
     if (!head) throw unknown();
     base = head.commit;
   } else if (/^[^/]+\/[^/]+$/.test(name)) {
-    const [project, artifact] = name.split('/');
+    const [project, artifact = ''] = name.split('/');
+    const builtIn = project === BUILT_IN_PROJECT && isBuiltIn(artifact) ? await core.builtIns.get(artifact) : null;
     const [newest] = await listArtifacts(core.db, { project, artifact, limit: 1 });
     // A channel's name alone is enough while one repository has it.
     const named = heads.filter((one) => one.channel === name);
-    base = newest?.commit ?? (named.length === 1 ? named[0]!.commit : name);
+    base = builtIn?.commit ?? newest?.commit ?? (named.length === 1 ? named[0]!.commit : name);
   }
   try {
     const checksum = await resolveRev(core.store, base + '^'.repeat(parents.length));
@@ -105,6 +108,7 @@ export async function readCommitInfo(core: Core, text: string): Promise<CommitIn
   const source = revision
     ? { project, url, revision, subject: commit.subject, commit: checksum, branch: text2('treeline.git-branch') }
     : null;
+  const builtIn = builtInOf(commit);
   const heads = await channelHeads(core.db);
   return {
     commit: checksum,
@@ -113,9 +117,10 @@ export async function readCommitInfo(core: Core, text: string): Promise<CommitIn
     subject: commit.subject,
     body: commit.body,
     createdAt: time(commit.timestamp * 1000),
-    kind: provenance ? 'artifact' : source ? 'source' : 'other',
+    kind: provenance ? 'artifact' : builtIn ? 'built-in' : source ? 'source' : 'other',
     provenance,
     source,
+    builtIn,
     labels: await labelsOf(core, checksum),
     channels: heads.filter((head) => head.commit === checksum).map((head) => `${head.repository}:${head.channel}`),
   };

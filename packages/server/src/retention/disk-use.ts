@@ -7,6 +7,7 @@ import {
   listCommits,
   openRepo,
 } from '@treeline/ostree';
+import { BUILT_IN_REFS } from '../built-ins/note.ts';
 import type { Core } from '../core.ts';
 import type { PublishedRepository } from '../publish/registry.ts';
 import { readDropped, readRefs } from './facts.ts';
@@ -130,6 +131,6 @@ async function measureStore(core: Core, counted: CountedFiles): Promise<Measured
 
 function groupOf(ref: string): string {
   const [first = '', second = ''] = ref.split('/');
-  if (first === 'results' || first === 'filtered') return `${first}/*`;
+  if (first === 'results' || first === 'filtered' || first === BUILT_IN_REFS) return `${first}/*`;
   return first === 'sources' && second !== '' ? `${first}/${second}/*` : ref;
 }

@@ -51,7 +51,7 @@ export interface StoreFacts {
  * What is written first is read last: what becomes a result while this reads is seen as one or the other.
  */
 export async function namedInStore(
-  { db, store, repositories }: Pick<Core, 'db' | 'store' | 'repositories'>,
+  { db, store, repositories, builtIns }: Pick<Core, 'db' | 'store' | 'repositories' | 'builtIns'>,
   { commits, origins, usedSince }: StoreFacts,
 ): Promise<StoreNames> {
   const kept = new Map<Checksum, StoreReason>();
@@ -67,6 +67,7 @@ export async function namedInStore(
     if (OWN_PREFIXES.some((prefix) => ref.startsWith(`${prefix}/`))) own.set(ref, commit);
     else name(commit, 'ref');
   }
+  for (const { commit } of await builtIns.current()) name(commit, 'ref');
   const making = await keysBeingMade(db);
   for (const [ref, commit] of own) if (making.has(keyOfRef(ref))) name(commit, 'result');
   for (const commit of await releasedCommits({ db, repositories }, commits)) name(commit, 'release');

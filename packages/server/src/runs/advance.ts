@@ -7,6 +7,7 @@ import {
   type PlanStep,
 } from '@treeline/pipeline';
 import type { Queryable } from '../database/open.ts';
+import { ServerError } from '../errors.ts';
 import { wantExecution } from '../executions/queue.ts';
 import { declaredLabels, type MadeOutput, noteDeclared, noteInputs } from '../labels/declared.ts';
 import { decidePublication } from '../publish/decide.ts';
@@ -28,7 +29,9 @@ export async function advanceRun(tools: PlanningTools, run: RunRow): Promise<voi
   try {
     planned = await planRun(tools, { run, manifest, graph: graphOf(manifest) });
   } catch (error) {
-    if (!(error instanceof PipelineError)) throw error;
+    // What cannot be made of what comes with Treeline is no better in a second.
+    const lacksBuiltIn = error instanceof ServerError && error.code === 'unavailable';
+    if (!(error instanceof PipelineError) && !lacksBuiltIn) throw error;
     await core.db.transaction().execute((trx) => failRun(tools, trx, { run, error }));
     return;
   }
@@ -240,9 +243,10 @@ async function finishRun(
 async function failRun(
   tools: PlanningTools,
   trx: Queryable,
-  { run, error }: { run: RunRow; error: PipelineError },
+  { run, error }: { run: RunRow; error: PipelineError | ServerError },
 ): Promise<void> {
-  const { code, message, hint, diagnostics } = error;
+  const { code, message, hint } = error;
+  const diagnostics = error instanceof PipelineError ? error.diagnostics : [];
   const text = JSON.stringify({ code, message, ...(hint ? { hint } : {}), diagnostics });
   const { numUpdatedRows } = await trx
     .updateTable('runs')

@@ -1,5 +1,14 @@
-import { type ArtifactReference, artifactId, type CommandJob, type JobId, type KeyDocument } from '@treeline/pipeline';
+import {
+  type ArtifactReference,
+  artifactId,
+  BUILT_IN_PROJECT,
+  type CommandJob,
+  isBuiltIn,
+  type JobId,
+  type KeyDocument,
+} from '@treeline/pipeline';
 import type { Source } from '../api/schema.ts';
+import type { BuiltIn } from '../built-ins/built-ins.ts';
 import { ServerError } from '../errors.ts';
 import type { ExecutionSpec } from '../executions/spec.ts';
 import { sourceOf } from './manifest.ts';
@@ -28,6 +37,11 @@ export function jobInputs(planned: PlannedRun, results: Results, id: JobId): Job
   const source = own && job.paths?.length !== 0 ? sourceOf(own) : null;
   const sources: Source[] = source ? [source] : [];
   const use = (name: string, artifact: ArtifactReference): void => {
+    const builtIn = builtInOf(planned, artifact);
+    if (builtIn) {
+      inputs.push({ name, commit: builtIn.commit });
+      return;
+    }
     const maker = planned.plan.steps.get(planned.graph.artifacts.get(artifactId(artifact))!);
     const result = maker && 'key' in maker && maker.key ? results.get(maker.key) : undefined;
     const output = result?.outputs[artifact.artifact];
@@ -44,6 +58,10 @@ export function jobInputs(planned: PlannedRun, results: Results, id: JobId): Job
     for (const input of job.inputs) use(input.name, input.artifact);
   }
   return { inputs, source, sources: distinct(sources) };
+}
+
+function builtInOf({ builtIns }: PlannedRun, { project, artifact }: ArtifactReference): BuiltIn | undefined {
+  return project === BUILT_IN_PROJECT && isBuiltIn(artifact) ? builtIns.get(artifact) : undefined;
 }
 
 /** What is executed for a job that is ready under a key. */

@@ -1,4 +1,5 @@
 import {
+  type BuiltInName,
   type Graph,
   type JobId,
   type JobProgress,
@@ -10,6 +11,7 @@ import {
   type ResultOutputs,
 } from '@treeline/pipeline';
 import type { RunnerOffer } from '@treeline/runner';
+import type { BuiltIn } from '../built-ins/built-ins.ts';
 import type { Core } from '../core.ts';
 import type { ReleaseRow } from '../publish/tables.ts';
 import type { RevisionRow } from '../sources/tables.ts';
@@ -24,6 +26,8 @@ export interface PlannedRun {
   manifest: RevisionRow[];
   rows: Map<JobId, RunJobRow>;
   releases: ReleaseRow[];
+  /** Artifacts that come with Treeline, as far as jobs take them. */
+  builtIns: ReadonlyMap<BuiltInName, BuiltIn>;
   plan: Plan;
 }
 
@@ -43,6 +47,7 @@ export async function planRun(
   const rows = new Map(jobs.map((row) => [row.job as JobId, row]));
   const releases = await db.selectFrom('releases').selectAll().where('run_id', '=', o.run.id).execute();
   await tools.results.load(jobs.filter((row) => row.state === 'passed').map((row) => row.key!));
+  const builtIns = await tools.core.builtIns.usedBy(o.graph);
   const asked = new Set<string>();
   const state: PlanState = {
     sources: await tools.sourceTrees.of(o.graph, o.manifest),
@@ -52,13 +57,14 @@ export async function planRun(
       asked.add(key);
       return treesOf(tools.results, key);
     },
+    builtIns: new Map([...builtIns].map(([name, { tree }]) => [name, tree])),
     platform: await platformPolicy(tools.core),
   };
   // The plan asks for keys as it finds them, and each answer may lead to further keys. It is pure, so it is repeated
   // until it asks for nothing that was not looked up.
   for (let looked = -1; ; ) {
     const planned = plan(o.graph, state);
-    if (asked.size === looked) return { ...o, rows, releases, plan: planned };
+    if (asked.size === looked) return { ...o, rows, releases, builtIns, plan: planned };
     looked = asked.size;
     await tools.results.load(asked);
   }

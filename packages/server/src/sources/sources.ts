@@ -1,4 +1,5 @@
 import { setTimeout } from 'node:timers/promises';
+import { BUILT_IN_PROJECT, BUILT_INS } from '@treeline/pipeline';
 import type { Actor } from '../access/audit.ts';
 import type { Core } from '../core.ts';
 import type { Queryable } from '../database/open.ts';
@@ -128,6 +129,14 @@ export function createSources(core: Core): Sources {
     find,
 
     async add(project, by) {
+      if (project.name === BUILT_IN_PROJECT) {
+        const hint = `There are: ${Object.keys(BUILT_INS)
+          .map((name) => `${BUILT_IN_PROJECT}/${name}`)
+          .join(', ')}.`;
+        throw new ServerError('invalid-request', 'the project name "treeline" is taken by what comes with Treeline', {
+          hint,
+        });
+      }
       const exists = await db.selectFrom('projects').select('name').where('name', '=', project.name).executeTakeFirst();
       if (exists) throw new ServerError('conflict', `there is a project "${project.name}" already`);
       const head = await remoteHead(project.url, project.branch, limits);

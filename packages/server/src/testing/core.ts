@@ -2,6 +2,7 @@ import type { TestContext } from 'node:test';
 import { createRepo } from '@treeline/ostree';
 import pino from 'pino';
 import { createAuditLog } from '../access/audit.ts';
+import { type BuiltInMakers, createBuiltIns } from '../built-ins/built-ins.ts';
 import type { Core } from '../core.ts';
 import { lockDataFolder } from '../data-folder.ts';
 import { openDatabase } from '../database/open.ts';
@@ -16,6 +17,7 @@ import { scratch } from './scratch.ts';
 export async function createTestCore(
   t: Pick<TestContext, 'after'>,
   fragment: SettingsFragment = {},
+  builtIns: BuiltInMakers = {},
 ): Promise<Core & { abort(): void }> {
   const dataDir = fragment.dataDir ?? `${scratch(t)}/data`;
   const settings = loadSettings({ dataDir, logLevel: 'silent', hostImage: 'test-host' }, fragment);
@@ -40,6 +42,7 @@ export async function createTestCore(
     log: pino({ level: 'silent' }),
     store,
     origins: createOriginReader({ db, store }),
+    builtIns: createBuiltIns({ db, store }, builtIns),
     session: 'test-session',
     signal: closing.signal,
     abort: () => closing.abort(),

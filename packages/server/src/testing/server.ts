@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import type { RunDetail } from '../api/schema.ts';
+import type { BuiltInMakers } from '../built-ins/built-ins.ts';
 import { ServerError } from '../errors.ts';
 import { type RunningServer, startServer } from '../server.ts';
 import { loadSettings, type SettingsFragment } from '../settings.ts';
@@ -27,6 +28,7 @@ export interface TestServer extends RunningServer {
 export async function startTestServer(
   t: Pick<TestContext, 'after'>,
   fragment: SettingsFragment = {},
+  builtIns: BuiltInMakers = {},
 ): Promise<TestServer> {
   const dataDir = fragment.dataDir ?? join(scratch(t), 'data');
   const settings = loadSettings(
@@ -34,7 +36,7 @@ export async function startTestServer(
     { dataDir },
     fragment,
   );
-  const server = await startServer(settings);
+  const server = await startServer(settings, { builtIns });
   t.after(() => server.close());
   return connect(server, dataDir);
 }

@@ -43,11 +43,13 @@ export const CommitInfo = z
     subject: z.string(),
     body: z.string(),
     createdAt: Time,
-    kind: z.enum(['source', 'artifact', 'other']),
+    kind: z.enum(['source', 'artifact', 'built-in', 'other']),
     /** Of an artifact. */
     provenance: Provenance.nullable(),
     /** Of a source commit. */
     source: Source.extend({ branch: z.string() }).nullable(),
+    /** Of an artifact that comes with Treeline: its name (`agent`), and the version that it came with first. */
+    builtIn: z.object({ artifact: z.string(), version: z.string() }).nullable(),
     /** Channels that have it now: `repository:channel`. */
     channels: z.array(z.string()),
     /** Its own labels, and those of all that it was made from. */
