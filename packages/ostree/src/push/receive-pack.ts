@@ -206,7 +206,10 @@ class PackReceiving {
     this.#names = [];
     if (!batch) return;
     const { memory } = batch;
-    if (batch.count === 0) return keepMemory(memory);
+    if (batch.count === 0) {
+      keepMemory(memory);
+      return;
+    }
     // What goes over to a worker has no length any more.
     const size = memory.byteLength;
     const cost = batch.bytes + names.length * OBJECT_COST;

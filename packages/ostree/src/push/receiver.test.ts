@@ -285,7 +285,7 @@ test('pushes that nobody goes on with are removed, and folders that are none; wh
   const folder = (ref: string) => join(tmp, `treeline-push-${sessionId(identity(ref))}`);
   assert.deepEqual([existsSync(folder('old')), existsSync(folder('young'))], [false, true]);
   await first.open(identity('third'));
-  first.close();
+  await first.close();
   // Nobody's: without a session file, with a damaged one, with one of another push.
   const strays = ['0'.repeat(32), '1'.repeat(32), '2'.repeat(32)].map((id) => join(tmp, `treeline-push-${id}`));
   for (const stray of strays) mkdirSync(stray);
@@ -322,7 +322,7 @@ test('what a power failure has damaged in a push is hashed again before it count
     );
     const again = await PushReceiver.open(repo);
     const states = await again.missing(id, 'me', pieces);
-    again.close();
+    await again.close();
     return states.filter((state) => state === 'missing').length;
   };
   assert.equal(await count('another start of the machine'), 2);

@@ -61,6 +61,8 @@ export class PushReceiver {
   /** The last of the pushes to a ref, or of a session, that are being finished: only one at a time is. */
   readonly #finishing = new Map<string, Promise<unknown>>();
   readonly #opening = new Map<string, Promise<void>>();
+  /** What requests do at the moment. */
+  readonly #working = new Set<Promise<unknown>>();
   readonly #now: () => number;
   readonly #timer: NodeJS.Timeout;
 
@@ -88,9 +90,13 @@ export class PushReceiver {
     return receiver;
   }
 
-  /** Lets go of timers. What pushes have sent stays for another receiver. */
-  close(): void {
+  /**
+   * Lets go of timers, and resolves when no request works with what has been sent any more: from then on another receiver
+   * may take it up. End the requests first.
+   */
+  async close(): Promise<void> {
     clearInterval(this.#timer);
+    while (this.#working.size > 0) await Promise.allSettled(this.#working);
   }
 
   /** Bytes that all pushes have staged. */
@@ -158,10 +164,13 @@ export class PushReceiver {
       });
     }
     session.active++;
+    const working = work(session);
+    this.#working.add(working);
     try {
-      return await work(session);
+      return await working;
     } finally {
       session.active--;
+      this.#working.delete(working);
     }
   }
 

@@ -50,9 +50,9 @@ export async function receivingServer(
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const close = async () => {
-    receiver.close();
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
+    await receiver.close();
   };
   t.after(close);
   return {

@@ -159,7 +159,7 @@ test('who is not let in is told how a login would help, and when to try again', 
     fetch(`${server.url}${path}`, { method, headers: token === null ? {} : bearer(token) });
   const paths = [
     ['/api/v1/push/open', 'POST'],
-    ['/treehub/objects/00/' + '0'.repeat(62) + '.filez', 'HEAD'],
+    [`/treehub/objects/00/${'0'.repeat(62)}.filez`, 'HEAD'],
     ['/api/v1/store/config', 'GET'],
     ['/repos/no-such/config', 'GET'],
     ['/api/v1/runs', 'GET'],
@@ -171,7 +171,7 @@ test('who is not let in is told how a login would help, and when to try again', 
     assert.match(none.headers.get('www-authenticate') ?? '', /Bearer realm="Treeline"/, path);
   }
   const viewer = await tokenFor(server, { name: 'viewer', role: 'viewer' });
-  const forbidden = await fetch(urlOf(server) + 'open', {
+  const forbidden = await fetch(`${urlOf(server)}open`, {
     ...{ method: 'POST', headers: bearer(viewer) },
     body: JSON.stringify({ ref: 'os/main', commit: 'a'.repeat(64) }),
   });
