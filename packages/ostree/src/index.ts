@@ -65,6 +65,7 @@ export {
 } from './delta/superblock.ts';
 export { isSignedDelta, verifyDelta, verifySuperblock } from './delta/verify.ts';
 export { type ChangeKind, diffPaths, type PathChange } from './diff/compare.ts';
+export { type ChangeDescription, describeChange, type NodeDescription } from './diff/describe-change.ts';
 export {
   type Change,
   type Difference,

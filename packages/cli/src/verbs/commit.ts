@@ -34,8 +34,7 @@ async function run(dir: string, self: Command, session: Session): Promise<void> 
   const options = optionsOf<CommitOptions>(self);
   const { commitWorkspace } = await import('../workspace/commit.ts');
   const { findWorkspace } = await import('../workspace/record.ts');
-  const { changeViews } = await import('../workspace/diff-view.ts');
-  const { diffTrees, lackingSize } = await import('@treeline/ostree');
+  const { describeChange, diffTrees, lackingSize } = await import('@treeline/ostree');
   const workspace = findWorkspace(dir);
   const owner = options.owner === undefined ? undefined : parseOwner(options.owner);
   if (owner && !workspace.record.userMode) {
@@ -55,7 +54,7 @@ async function run(dir: string, self: Command, session: Session): Promise<void> 
     if (options.json) return printDocument({ commit: null, ref: null, base, changes: [] });
     return printText(`Nothing was changed in ${folder} since ${shortId(base)}.`);
   }
-  const changes = changeViews(await diffTrees(home.repo, before, after, { download: true, signal }));
+  const changes = (await diffTrees(home.repo, before, after, { download: true, signal })).map(describeChange);
   const download = lackingSize(home.repo, before, after);
   // The commit itself travels, too.
   const { size } = statSync(join(home.repo.path, 'objects', commit.slice(0, 2), `${commit.slice(2)}.commit`));

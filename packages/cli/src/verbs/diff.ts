@@ -55,8 +55,7 @@ async function run(from: string, to: string, o: { self: Command; session: Sessio
   }
 
   const { layOut } = await import('../workspace/sides.ts');
-  const { changeViews } = await import('../workspace/diff-view.ts');
-  const { diffTrees, downloadSize, exportOverlay, patchText } = await import('@treeline/ostree');
+  const { describeChange, diffTrees, downloadSize, exportOverlay, patchText } = await import('@treeline/ostree');
   const { signal } = o.session;
   const progress = slowWork('comparing');
   try {
@@ -76,7 +75,7 @@ async function run(from: string, to: string, o: { self: Command; session: Sessio
     const diff: Difference = {
       from: left.commit,
       to: right.commit,
-      changes: changeViews(changes),
+      changes: changes.map(describeChange),
       download: downloadSize(repo, left.tree, right.tree),
     };
     show(diff, `${left.label} .. ${right.label}`, options);

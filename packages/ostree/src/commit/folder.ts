@@ -1,16 +1,12 @@
-import { lstatSync, readdirSync, type Stats } from 'node:fs';
-import { join } from 'node:path';
+import { lstatSync, type Stats } from 'node:fs';
 import { OstreeError } from '../errors.ts';
-import { badName, type DirTree } from '../formats/dirtree.ts';
+import type { DirTree } from '../formats/dirtree.ts';
 import type { Checksum, Tree } from '../formats/object-name.ts';
-import { readXattrs, type Xattr } from '../fs/syscalls.ts';
-import { objectPath } from '../repo/objects.ts';
 import type { Transaction } from '../repo/transaction.ts';
-import { readBareObject } from '../work/bare-object.ts';
 import { pool } from '../work/pool.ts';
-import { xattrsInside } from '../work/shifted-ids.ts';
-import { changed, type FileToStore } from '../work/store-file.ts';
+import type { FileToStore } from '../work/store-file.ts';
 import type { ConsumedPaths } from './consumed.ts';
+import { type FolderEntry, FolderReader } from './folder-entries.ts';
 import {
   type FolderIndex,
   type FolderRecord,
@@ -19,7 +15,7 @@ import {
   openFolderIndex,
   openIndexFile,
 } from './folder-index.ts';
-import { linkKey, type ObjectLinks } from './hard-links.ts';
+import type { ObjectLinks } from './hard-links.ts';
 import { type CheckedOut, type LostAttributes, lostAttributes } from './lost-attributes.ts';
 import { type Attributes, type Modifier, type ModifierOptions, modifierOf } from './modifier.ts';
 import { type EntryCheck, eachRecorded, entryCheck } from './unchanged-entries.ts';
@@ -82,19 +78,6 @@ export async function writeFolder(tx: Transaction, folder: string, options: Writ
 /** Walks on what it found in a folder once all of its files are stored. */
 type Finish = () => { contents: Checksum; same: boolean };
 
-/** An entry of a folder, and how it is to be stored. */
-interface Entry {
-  name: string;
-  stats: Stats;
-  attributes: Attributes;
-  /** The object that the file is a link to, to be taken as it is. */
-  linked?: Checksum;
-  /** Extended attributes to store instead of those of the file. */
-  xattrs?: readonly Xattr[];
-  /** The file itself can become the object. */
-  adopt?: boolean;
-}
-
 /** One walk over a folder: files go to workers in batches while the walk goes on. */
 class Walk {
   readonly #tx: Transaction;
@@ -103,9 +86,8 @@ class Walk {
   readonly #index: FolderIndex | null;
   /** All that the index knows is in the repository. */
   readonly #complete: boolean;
-  readonly #xattrs: boolean;
+  readonly #reader: FolderReader;
   readonly #lost: LostAttributes | null;
-  readonly #device: number;
   #batch: { file: FileToStore; tree: DirTree; name: string }[] = [];
   #batchBytes = 0;
   #running = new Set<Promise<void>>();
@@ -120,13 +102,12 @@ class Walk {
     this.#tx = tx;
     this.#options = options;
     this.#modifier = modifierOf(options, tx.repo.mode, 'tree');
-    this.#xattrs = !tx.repo.ignoreXattrs && this.#modifier.xattrs;
+    this.#reader = new FolderReader(tx.repo, options, this.#modifier);
     const { statCache, indexFile, checkedOut } = options;
     if (statCache === false) this.#index = null;
-    else this.#index = indexFile ? openIndexFile(indexFile) : openFolderIndex(tx.repo, folder, this.#xattrs);
+    else this.#index = indexFile ? openIndexFile(indexFile) : openFolderIndex(tx.repo, folder, this.#reader.xattrs);
     this.#lost = checkedOut ? lostAttributes(tx.repo, checkedOut) : null;
     this.#complete = this.#index?.root !== null && this.#index?.root === options.base?.contents;
-    this.#device = lstatSync(tx.repo.path).dev;
     const { filter, links, consumed } = options;
     const plain = this.#modifier.neutral && !this.#lost && !filter && !links && !consumed;
     this.#check = plain && this.#complete ? entryCheck() : null;
@@ -150,7 +131,7 @@ class Walk {
     if (settled && record && this.#check?.(path, record)) return this.#unchanged(path, relative, record);
     this.#options.consumed?.add(path, 'folder');
     const seen = new FolderSnapshot();
-    const entries = this.#entries(path, relative, seen);
+    const entries = this.#reader.entries(path, relative, seen);
     const unchanged = this.#complete && record !== undefined && seen.equals(record);
     seen.detach(unchanged ? record : undefined);
     const known = unchanged || !record ? [] : knownEntries(record, seen);
@@ -238,45 +219,10 @@ class Walk {
     return checksum !== undefined && (this.#complete || this.#tx.has(type, checksum)) ? checksum : undefined;
   }
 
-  /** The entries of a folder that are to be stored, in the order of the directory. */
-  #entries(path: string, relative: string, seen: FolderSnapshot): Entry[] {
-    const { filter, consumed } = this.#options;
-    const entries: Entry[] = [];
-    for (const name of readNames(path)) {
-      const inner = `${path === '/' ? '' : path}/${name}`;
-      const stats = lstatSync(inner, { throwIfNoEntry: false });
-      if (!stats) throw changed(inner);
-      const below = relative === '/' ? `/${name}` : `${relative}/${name}`;
-      if (filter && !filter(below, stats)) continue;
-      if (stats.isDirectory()) {
-        const attributes = this.#modifier.enter(below, stats);
-        if (!attributes) {
-          consumed?.add(inner, 'all');
-          continue;
-        }
-        entries.push({ name, stats, attributes });
-        seen.add(name, stats, attributes);
-      } else if (stats.isFile() || stats.isSymbolicLink()) {
-        consumed?.add(inner, 'file');
-        const entry = this.#fileEntry(inner, below, name, stats);
-        if (!entry) continue;
-        entries.push(entry);
-        seen.add(name, stats, entry.attributes);
-        // What a link is to be stored as is the object's, not the file's own.
-        if (entry.linked !== undefined || entry.xattrs !== undefined) seen.distrustLast();
-      } else {
-        throw new OstreeError('unsupported', `${inner}: Not a regular file or symlink`, {
-          hint: 'OSTree stores folders, files and symlinks. Leave it out, or make it at boot (tmpfiles.d, udev).',
-        });
-      }
-    }
-    return entries;
-  }
-
   #meta(path: string, relative: string, attributes: Attributes): Checksum {
     if (this.#lost) return this.#tx.writeDirMeta(this.#lost.folder(relative, attributes.mode));
     const { uid, gid, mode } = attributes;
-    const xattrs = this.#xattrs ? this.#readXattrs(path) : [];
+    const xattrs = this.#reader.xattrs ? this.#reader.readXattrs(path) : [];
     const key = xattrs.length === 0 ? `${uid}:${gid}:${mode}` : null;
     const known = key && this.#metas.get(key);
     if (known) return known;
@@ -285,52 +231,14 @@ class Walk {
     return checksum;
   }
 
-  #fileEntry(path: string, relative: string, name: string, stats: Stats): Entry | null {
-    const linked = this.#options.links?.get(linkKey(stats));
-    if (linked && this.#options.linksAreFinal) return { name, stats, attributes: stats, linked };
-    const own = linked && this.#tx.repo.mode === 'bare-user' ? this.#objectAttributes(linked) : null;
-    const before = own ?? stats;
-    const attributes = this.#modifier.apply(relative, before);
-    if (!attributes) return null;
-    const same = attributes.uid === before.uid && attributes.gid === before.gid && attributes.mode === before.mode;
-    if (linked && same && this.#keepsXattrs(path, own?.xattrs)) return { name, stats, attributes, linked };
-    const adopt = this.#options.consumed !== undefined && stats.isFile() && this.#canAdopt(stats, same, linked);
-    const seen = own?.xattrs ?? (this.#options.idShift ? this.#readXattrs(path) : undefined);
-    const xattrs = seen && this.#xattrs ? { xattrs: seen } : {};
-    return { name, stats, attributes, ...xattrs, ...(adopt ? { adopt } : {}) };
-  }
-
-  #readXattrs(path: string): Xattr[] {
-    const { idShift } = this.#options;
-    return idShift ? xattrsInside(readXattrs(path), idShift) : readXattrs(path);
-  }
-
-  #store(path: string, relative: string, { name, stats, attributes, xattrs, adopt }: Entry, tree: DirTree): void {
+  #store(path: string, relative: string, { name, stats, attributes, xattrs, adopt }: FolderEntry, tree: DirTree): void {
     const { uid, gid, mode } = attributes;
     const size = stats.isSymbolicLink() ? 0 : stats.size;
     tree.files.set(name, ''); // holds its place; replaced when its batch is back
-    const own = { uid, gid, mode, xattrs: xattrs ?? this.#xattrs };
+    const own = { uid, gid, mode, xattrs: xattrs ?? this.#reader.xattrs };
     const file = { path, size, ...(this.#lost?.file(relative, path, mode) ?? own), ...(adopt ? { adopt } : {}) };
     this.#batch.push({ file, tree, name });
     this.#batchBytes += size;
-  }
-
-  /** A file of a bare-user checkout has other attributes than the object that it is a link to. */
-  #objectAttributes(checksum: Checksum): { uid: number; gid: number; mode: number; xattrs: readonly Xattr[] } {
-    const { repo } = this.#tx;
-    return readBareObject(repo, objectPath(repo, 'file', checksum), `${checksum}.file`).header;
-  }
-
-  #keepsXattrs(path: string, own: readonly Xattr[] | undefined): boolean {
-    if (this.#xattrs || this.#tx.repo.ignoreXattrs || this.#tx.repo.mode === 'bare-user-only') return true;
-    return (own ?? readXattrs(path)).length === 0;
-  }
-
-  /** Whether the file itself can be the object: nothing but its name, permissions and time would differ. */
-  #canAdopt(stats: Stats, same: boolean, linked: Checksum | undefined): boolean {
-    if (linked || stats.dev !== this.#device) return false;
-    const { mode, ignoreXattrs } = this.#tx.repo;
-    return mode === 'bare-user-only' || (mode === 'bare' && same && (this.#xattrs || ignoreXattrs));
   }
 
   /** Gives the batch to the workers, and waits while they have a few: more would only take memory. */
@@ -372,28 +280,16 @@ class Walk {
 }
 
 /** Takes the files of a folder of which only folders below it changed from its record. */
-function fillFiles(tree: DirTree, entries: Entry[], { checksums }: FolderRecord): void {
+function fillFiles(tree: DirTree, entries: FolderEntry[], { checksums }: FolderRecord): void {
   for (const [index, { name, stats }] of entries.entries()) {
     if (!stats.isDirectory()) tree.files.set(name, checksums.toString('hex', 32 * index, 32 * index + 32));
   }
 }
 
-function checksumsOf(entries: Entry[], tree: DirTree): Buffer {
+function checksumsOf(entries: FolderEntry[], tree: DirTree): Buffer {
   const checksums = Buffer.allocUnsafe(32 * entries.length);
   for (const [index, { name }] of entries.entries()) {
     checksums.write(tree.files.get(name) ?? tree.dirs.get(name)!.meta, 32 * index, 'hex');
   }
   return checksums;
-}
-
-/** The names in a folder. Throws `unsupported` for one that no dirtree can hold. */
-function readNames(path: string): string[] {
-  const names = readdirSync(path);
-  for (const name of names) {
-    const reason = badName(name);
-    if (reason === null) continue;
-    const message = name.includes('\ufffd') ? 'Invalid UTF-8 in filename' : `cannot be stored: its name: ${reason}`;
-    throw new OstreeError('unsupported', `${join(path, name)}: ${message}`);
-  }
-  return names;
 }

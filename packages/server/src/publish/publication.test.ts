@@ -24,10 +24,10 @@ import {
   serveRepository,
   setRef,
 } from '@treeline/ostree';
+import { gpgHome } from '@treeline/ostree/testing/gpg.ts';
 import { listReleases } from '../reading/releases.ts';
 import { createTestCore } from '../testing/core.ts';
 import { describeDatabases } from '../testing/databases.ts';
-import { gpgHome } from '../testing/gpg.ts';
 import {
   BY,
   decideByHand,

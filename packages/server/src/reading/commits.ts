@@ -1,9 +1,8 @@
 import {
-  type DirMeta,
+  describeChange,
   diffTrees,
   downloadSize,
   metadataValue,
-  type Node,
   OstreeError,
   readCommit,
   resolveRev,
@@ -155,14 +154,7 @@ export async function readDiff(core: Core, o: { from: string; to: string }): Pro
   return {
     from,
     to,
-    changes: changes.map((change) => ({
-      kind: change.kind,
-      path: change.path,
-      differs: [...change.differs],
-      download: change.download ?? 0,
-      ...(change.before ? { before: nodeView(change.before) } : {}),
-      ...(change.after ? { after: nodeView(change.after) } : {}),
-    })),
+    changes: changes.map(describeChange),
     download: downloadSize(core.store, before.tree, after.tree),
   };
 }
@@ -174,19 +166,4 @@ async function load(core: Core, checksum: string) {
     if (!(error instanceof OstreeError)) throw error;
     throw new ServerError('not-found', `the store has no commit ${checksum}`, { cause: error });
   }
-}
-
-function nodeView(node: Node): NonNullable<Diff['changes'][number]['before']> {
-  if (node.type === 'dir') return { type: 'dir', ...attributesView(node.meta) };
-  const { type, checksum, size, header } = node;
-  const common = { type, checksum, ...attributesView(header) };
-  return type === 'symlink' ? { ...common, target: header.symlinkTarget } : { ...common, size };
-}
-
-function attributesView({ mode, uid, gid, xattrs }: DirMeta) {
-  const list = xattrs.map(([name, value]) => ({
-    name: Buffer.from(name).toString('utf8'),
-    value: Buffer.from(value).toString('base64'),
-  }));
-  return { mode, uid, gid, ...(list.length > 0 ? { xattrs: list } : {}) };
 }
