@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isMap, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
+import { Drive } from './drive/schema.ts';
 import { BoardError } from './errors.ts';
 
 /** The boards that Treeline brings along. */
@@ -17,33 +18,45 @@ const Size = z
   .transform((text) => Number(text.slice(0, -1)) * (UNITS[text.slice(-1)] ?? 1))
   .refine((bytes) => bytes > 0 && bytes % 2 ** 20 === 0, 'a size must be whole MiB');
 
+const MIN_ESP = 34 * 2 ** 20;
+
 /** A path on the FAT partition: no link, no way out. */
 const FatPath = z
   .string()
   .regex(/^[A-Za-z0-9_.\-+~/]+$/, 'letters, digits and ._-+~ only: this is a FAT file system')
   .refine((path) => !path.startsWith('/') && !path.split('/').includes('..'), 'must be relative, without ..');
 
-const CopiedFile = z.strictObject({
-  /** A file or folder: of the system that the image is made of, or of the machine that makes the image. */
-  from: z.string().startsWith('/', 'must be an absolute path'),
+/**
+ * A file or folder of the system that the image is made of (`system`), or of the machine that makes the image (`host`).
+ * Of that only what packages install: a board file may come with a repository that is not trusted with more.
+ */
+const Source = {
+  from: z
+    .string()
+    .regex(/^\/[^\0]+$/, 'must be an absolute path')
+    .refine((path) => !path.split('/').includes('..'), 'must be without ..'),
   in: z.enum(['system', 'host']).default('system'),
   /** The Debian package that has it, for who misses it. */
   package: z.string().optional(),
-  to: FatPath,
-});
+};
+const ofPackages = (file: { from: string; in: 'system' | 'host' }) =>
+  file.in === 'system' || /^\/usr\/(lib|share)\//.test(file.from);
+const OF_PACKAGES = 'of the host, only what is below /usr/lib and /usr/share can be taken';
+
+const CopiedFile = z.strictObject({ ...Source, to: FatPath }).refine(ofPackages, OF_PACKAGES);
 
 const WrittenFile = z.strictObject({ text: z.string(), to: FatPath });
 
-const RawFile = z.strictObject({
-  from: z.string().startsWith('/', 'must be an absolute path'),
-  in: z.enum(['system', 'host']).default('host'),
-  package: z.string().optional(),
-  /** Byte offset on the disk. */
-  at: z
-    .string()
-    .regex(/^\d+[KM]?$/, 'an offset is a number of bytes, or one with K or M')
-    .transform((text) => Number.parseInt(text, 10) * (UNITS[text.slice(-1)] ?? 1)),
-});
+const RawFile = z
+  .strictObject({
+    ...Source,
+    /** Byte offset on the disk. */
+    at: z
+      .string()
+      .regex(/^\d+[KM]?$/, 'an offset is a number of bytes, or one with K or M')
+      .transform((text) => Number.parseInt(text, 10) * (UNITS[text.slice(-1)] ?? 1)),
+  })
+  .refine(ofPackages, OF_PACKAGES);
 
 export const BoardFile = z.strictObject({
   /** Letters, digits, dashes: what runners offer and pipelines ask for. */
@@ -52,7 +65,7 @@ export const BoardFile = z.strictObject({
   architecture: z.enum(['x86_64', 'aarch64']),
   boot: z.strictObject({
     loader: z.enum(['grub', 'uboot', 'systemd-boot']),
-    /** Besides those that every image has: `root=LABEL=root rw panic=5`. */
+    /** Besides those that every image has: `root=LABEL=root rw panic=5 rd.shell=0 rd.emergency=reboot`. */
     'kernel-arguments': z.array(z.string().regex(/^\S+$/, 'one argument each, without blanks')).default([]),
     /**
      * For U-Boot: `firmware`, the tree that U-Boot itself was given; or a file below the kernel's `dtb` folder, such as
@@ -63,7 +76,7 @@ export const BoardFile = z.strictObject({
   image: z.strictObject({
     /** Of the whole disk. What the system does not need is room for updates, which is about twice its size. */
     size: Size,
-    esp: Size.default(64 * 2 ** 20),
+    esp: Size.refine((bytes) => bytes >= MIN_ESP, 'a FAT32 file system has 34M at least').default(64 * 2 ** 20),
     /** Where the first partition begins: later than 1M where a loader lies raw before it. */
     start: Size.default(2 ** 20),
     /** What else goes onto the FAT partition: firmware, its settings. */
@@ -71,8 +84,8 @@ export const BoardFile = z.strictObject({
     /** What is written at a fixed place of the disk. */
     raw: z.array(RawFile).default([]),
   }),
-  /** How a lab switches it on, flashes it and reads its console; `packages/board/src/drive` says what each kind needs. */
-  drive: z.looseObject({ kind: z.string() }).optional(),
+  /** How a lab switches it on, flashes it and reads its console. */
+  drive: Drive.optional(),
 });
 export type BoardFile = z.infer<typeof BoardFile>;
 

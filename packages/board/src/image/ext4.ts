@@ -49,6 +49,10 @@ export async function makeExt4(image: string, where: Range, source: string, o: E
   for (const inode of used.inodes) {
     for (const field of ['atime', 'ctime', 'mtime', 'crtime']) commands.push(`sif <${inode}> ${field} @0`);
   }
+  // libostree takes a sysroot whose folder of deployments has the time 0 for one that it has read already.
+  for (const path of ['/', '/boot', '/ostree', '/ostree/deploy', '/ostree/repo']) {
+    commands.push(`sif ${path} mtime @${time}`);
+  }
   commands.push(...(await immutable(source)));
   const script = join(o.folder, 'debugfs.commands');
   await writeFile(script, `${commands.join('\n')}\n`);

@@ -52,7 +52,7 @@ export async function makeSysroot(folder: string, o: SysrootOptions): Promise<vo
     await ostree('refs', repo, `--create=${name}:${ref}`, o.commit);
     origin = `${name}:${ref}`;
   }
-  const required = [`root=LABEL=${ROOT_LABEL}`, 'rw', 'panic=5'];
+  const required = [`root=LABEL=${ROOT_LABEL}`, 'rw', 'panic=5', 'rd.shell=0', 'rd.emergency=reboot'];
   // Partitions are mounted by who needs them; systemd would guess by what systemd-boot tells it.
   if (o.loader === 'systemd-boot') required.push('systemd.gpt_auto=0');
   const kargs = [...required, ...o.kernelArguments].map((argument) => `--karg=${argument}`);

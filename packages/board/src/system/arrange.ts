@@ -25,6 +25,25 @@ const PREPARE_ROOT = `[sysroot]
 readonly=true
 `;
 
+/** ostree-prepare-root leaves /boot writable. libostree's own commands make it writable for themselves. */
+const READONLY_BOOT = `[Unit]
+Description=Make /boot read-only
+DefaultDependencies=no
+ConditionPathIsMountPoint=/boot
+ConditionPathExists=/run/ostree-booted
+After=ostree-remount.service systemd-remount-fs.service
+Before=local-fs.target shutdown.target
+Conflicts=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/mount -o remount,bind,ro /boot
+
+[Install]
+WantedBy=local-fs.target
+`;
+
 /**
  * The kernel, its configuration and the device trees go beside its modules, where OSTree looks for them. Empties /boot.
  */
@@ -84,6 +103,8 @@ export async function generalize(root: string, o: { hostname: string }): Promise
     await put(root, 'usr/lib/systemd/system/treeline-ssh-keys.service', SSH_KEYS);
     await enable(root, 'treeline-ssh-keys.service', 'multi-user.target.wants');
   }
+  await put(root, 'usr/lib/systemd/system/treeline-readonly-boot.service', READONLY_BOOT);
+  await enable(root, 'treeline-readonly-boot.service', 'local-fs.target.wants');
   for (const timer of TIMERS) await remove(`etc/systemd/system/timers.target.wants/${timer}`);
   await enable(root, 'ostree-remount.service', 'local-fs.target.wants');
   await enable(root, 'ostree-finalize-staged.path', 'multi-user.target.wants');

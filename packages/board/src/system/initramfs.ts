@@ -1,5 +1,5 @@
 import { chmod, cp, mkdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { BoardError } from '../errors.ts';
 import { runInRoot } from './chroot.ts';
 import { exists, type Inspected } from './inspect.ts';
@@ -29,6 +29,13 @@ const SCRIPT = `#!/bin/sh
 . /scripts/functions
 case " $(cat /proc/cmdline)" in *" ostree="*) ;; *) exit 0 ;; esac
 /usr/lib/ostree/ostree-prepare-root "\${rootmnt}" || panic "ostree-prepare-root failed: there is no deployment to boot"
+`;
+
+/** Without an init, initramfs-tools would start /bin/sh and wait for somebody to type. */
+const INIT_SCRIPT = `#!/bin/sh
+[ "$1" = prereqs ] && { echo udev; exit 0; }
+. /scripts/functions
+run-init -n "\${rootmnt}" "\${init}" || panic "the deployment has no init"
 `;
 
 /**
@@ -67,11 +74,17 @@ async function withInitramfsTools(
   await rm(folder, { recursive: true, force: true });
   try {
     await cp(join(root, 'etc/initramfs-tools'), folder, { recursive: true, verbatimSymlinks: true });
-    for (const sub of ['hooks', 'scripts/local-bottom', 'conf.d']) await mkdir(join(folder, sub), { recursive: true });
-    await writeFile(join(folder, 'hooks/ostree'), HOOK.replace('MODULES_OF_BOARD', (o.modules ?? []).join(' ')));
-    await writeFile(join(folder, 'scripts/local-bottom/ostree'), SCRIPT);
-    await chmod(join(folder, 'hooks/ostree'), 0o755);
-    await chmod(join(folder, 'scripts/local-bottom/ostree'), 0o755);
+    const added = {
+      'hooks/ostree': HOOK.replace('MODULES_OF_BOARD', (o.modules ?? []).join(' ')),
+      'scripts/local-bottom/ostree': SCRIPT,
+      'scripts/init-bottom/treeline': INIT_SCRIPT,
+    };
+    for (const [path, text] of Object.entries(added)) {
+      await mkdir(dirname(join(folder, path)), { recursive: true });
+      await writeFile(join(folder, path), text);
+      await chmod(join(folder, path), 0o755);
+    }
+    await mkdir(join(folder, 'conf.d'), { recursive: true });
     // The swap and the file systems of the machine that builds say nothing about the one that boots.
     const settings = ['RESUME=none', 'FSTYPE=ext4', ...(o.modules === undefined ? [] : ['MODULES=list'])];
     await writeFile(join(folder, 'conf.d/treeline'), `${settings.join('\n')}\n`);

@@ -43,6 +43,7 @@ const MAKES = new Set(['d', 'D', 'q', 'Q', 'v', 'f', 'F', 'L', 'C', 'p', 'c', 'b
  * @returns how many entries /var had, and how many are made again
  */
 export async function moveVar(root: string): Promise<{ entries: number; remade: number }> {
+  await redirectLines(root);
   const known = await declaredPaths(root);
   const lines: string[] = [];
   const add = (line: string, path: string) => {
@@ -168,6 +169,21 @@ async function copyOwners(from: string, to: string): Promise<void> {
   await chmod(to, info.mode & 0o7777);
   if (!info.isDirectory()) return;
   for (const child of await readdir(from)) await copyOwners(join(from, child), join(to, child));
+}
+
+/** The distribution's own lines for folders that are links now would be refused: they say where the folders went. */
+async function redirectLines(root: string): Promise<void> {
+  const places = Object.entries({ ...LINKED, 'usr/local': 'var/usrlocal' });
+  const pattern = new RegExp(`^(\\S+\\s+)/(${places.map(([name]) => name).join('|')})(?=[\\s/])`, 'gm');
+  const targets = new Map(places);
+  const folder = join(root, 'usr/lib/tmpfiles.d');
+  for (const file of (await exists(folder)) ? await sortedEntries(folder) : []) {
+    if (!file.isFile()) continue;
+    const path = join(folder, file.name);
+    const text = await readFile(path, 'utf8');
+    const redirected = text.replace(pattern, (_, type: string, name: string) => `${type}/${targets.get(name)}`);
+    if (redirected !== text) await writeFile(path, redirected);
+  }
 }
 
 /** Paths that the distribution's own lines make. */
