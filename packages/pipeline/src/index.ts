@@ -5,7 +5,14 @@ export { formatDiagnostics, type SourceText } from './diagnostic/format.ts';
 export { buildGraph } from './graph/build.ts';
 export type { Dependency, Graph, GraphJob, PublishStep } from './graph/graph.ts';
 export { artifactReferences } from './graph/references.ts';
-export type { ComposeKeyDocument, KeyDocument, KeyLayer, KeyPlatform, RunKeyDocument } from './key/document.ts';
+export type {
+  BoardKeyDocument,
+  ComposeKeyDocument,
+  KeyDocument,
+  KeyLayer,
+  KeyPlatform,
+  RunKeyDocument,
+} from './key/document.ts';
 export { explainKeys, type KeyDifference } from './key/explain.ts';
 export { jobKey } from './key/key.ts';
 export { admitsLabel, isLabel, type Label, labelForm } from './label/label.ts';
@@ -13,6 +20,9 @@ export {
   type ArtifactId,
   type ArtifactReference,
   artifactId,
+  type BoardFault,
+  type BoardJob,
+  type ChannelReference,
   type CommandJob,
   type ComposeJob,
   type Image,

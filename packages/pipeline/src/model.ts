@@ -87,7 +87,29 @@ export type Layer =
 /** A job without a command: the server merges trees in order, later wins. Has exactly one output, with path `.`. */
 export type ComposeJob = JobHead & { readonly kind: 'compose'; readonly layers: readonly Layer[] };
 
-export type Job = CommandJob | ComposeJob;
+/** What a board suffers while it takes the candidate. */
+export type BoardFault = 'power-cut' | 'full-disk' | 'network-loss';
+
+/** A channel of a published repository. */
+export type ChannelReference = { readonly repository: string; readonly channel: string };
+
+/**
+ * A job that tries a system on a board: over the release that a channel has, forward, back, and forward again. Has one
+ * output, its report.
+ */
+export type BoardJob = JobHead & {
+  readonly kind: 'board';
+  /** Name of a board that runners offer, or path of a board file in the repository, relative to its root. */
+  readonly board: { readonly name: string } | { readonly file: string };
+  readonly system: ArtifactReference;
+  /** null: nothing to go back to; the system is installed and must prove good. */
+  readonly over: ChannelReference | null;
+  /** Sorted, without duplicates. */
+  readonly faults: readonly BoardFault[];
+  readonly timeoutSeconds: number;
+};
+
+export type Job = CommandJob | ComposeJob | BoardJob;
 
 /** An entry of `publish:`. */
 export type Publish = {

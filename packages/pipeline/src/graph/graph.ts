@@ -3,7 +3,7 @@ import type { ArtifactId, ArtifactReference, Job, JobId, Position } from '../mod
 /** Why one job waits for another. `name` is the input's name, or the needed job's, or the artifact's. */
 export type Dependency = {
   readonly on: JobId;
-  readonly reason: 'image' | 'input' | 'layer' | 'needs';
+  readonly reason: 'image' | 'input' | 'layer' | 'system' | 'needs';
   readonly name: string;
   readonly position: Position;
 };

@@ -15,6 +15,9 @@ export function artifactReferences(job: Job): JobArtifact[] {
       layer.kind === 'tree' ? [{ reason: 'layer', name: layer.artifact.artifact, artifact: layer.artifact }] : [],
     );
   }
+  if (job.kind === 'board') {
+    return [{ reason: 'system', name: job.system.artifact, artifact: job.system }];
+  }
   const inputs = job.inputs.map(({ name, artifact }) => ({ reason: 'input' as const, name, artifact }));
   const { image } = job;
   return image.kind === 'host' ? inputs : [{ reason: 'image', name: image.artifact, artifact: image }, ...inputs];

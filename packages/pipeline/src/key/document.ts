@@ -47,4 +47,23 @@ export type ComposeKeyDocument = {
   readonly output: string;
 };
 
-export type KeyDocument = RunKeyDocument | ComposeKeyDocument;
+/**
+ * Everything that the verdict of a board job depends on. The time limit is no part of it, nor is which of several boards
+ * of one name it is.
+ */
+export type BoardKeyDocument = {
+  readonly version: 1;
+  readonly kind: 'board';
+  /** Name of the board, or path of its file in `source`. */
+  readonly board: string;
+  /** The repository's board file; null: the board is the runner's. */
+  readonly source: Tree | null;
+  readonly system: Tree;
+  /** What the channel has released, unless it is the same; null: nothing to go back to. */
+  readonly over: Tree | null;
+  readonly faults: readonly string[];
+  /** Version of Treeline: it makes the image, and says how the board is tried. */
+  readonly treeline: string;
+};
+
+export type KeyDocument = RunKeyDocument | ComposeKeyDocument | BoardKeyDocument;

@@ -1,6 +1,6 @@
 import type { Tree } from '../model.ts';
 import { canonicalJson } from './canonical.ts';
-import type { ComposeKeyDocument, KeyDocument, KeyLayer, RunKeyDocument } from './document.ts';
+import type { BoardKeyDocument, ComposeKeyDocument, KeyDocument, KeyLayer, RunKeyDocument } from './document.ts';
 
 /** One reason why two keys differ. */
 export type KeyDifference = {
@@ -21,6 +21,7 @@ export function explainKeys(before: KeyDocument, after: KeyDocument): KeyDiffere
   }
   if (before.kind === 'run' && after.kind === 'run') differences.push(...explainRun(before, after));
   else if (before.kind === 'compose' && after.kind === 'compose') differences.push(...explainCompose(before, after));
+  else if (before.kind === 'board' && after.kind === 'board') differences.push(...explainBoard(before, after));
   else differences.push(changed('kind', 'kind of job', before.kind, after.kind));
   if (differences.length === 0 && canonicalJson(before) !== canonicalJson(after)) {
     // A stored document may come from a version with fields that this one does not know.
@@ -60,6 +61,17 @@ function explainCompose(before: ComposeKeyDocument, after: ComposeKeyDocument): 
     differences.push(...explainLayer(i, before.layers[i], after.layers[i]));
   }
   return differences;
+}
+
+function explainBoard(before: BoardKeyDocument, after: BoardKeyDocument): KeyDifference[] {
+  return [
+    ...explainText('board', 'board', before.board, after.board),
+    ...explainTree('source', 'board file', before.source, after.source),
+    ...explainTree('system', 'system', before.system, after.system),
+    ...explainTree('over', 'release that it is tried over', before.over, after.over),
+    ...explainList('faults', 'faults', before.faults, after.faults),
+    ...explainText('treeline', 'version of Treeline', before.treeline, after.treeline),
+  ];
 }
 
 function explainLayer(i: number, before: KeyLayer | undefined, after: KeyLayer | undefined): KeyDifference[] {

@@ -1,6 +1,13 @@
 import { PipelineError } from '../diagnostic/diagnostic.ts';
-import type { ComposeKeyDocument, KeyDocument, KeyLayer, KeyPlatform, RunKeyDocument } from '../key/document.ts';
-import type { ArtifactReference, CommandJob, ComposeJob, Job, Layer, Tree } from '../model.ts';
+import type {
+  BoardKeyDocument,
+  ComposeKeyDocument,
+  KeyDocument,
+  KeyLayer,
+  KeyPlatform,
+  RunKeyDocument,
+} from '../key/document.ts';
+import type { ArtifactReference, BoardJob, CommandJob, ComposeJob, Job, Layer, Tree } from '../model.ts';
 import { emulatedPlatform, realPlatform } from './platform.ts';
 import type { PlanState } from './state.ts';
 
@@ -14,6 +21,7 @@ export type TreeOf = (artifact: ArtifactReference) => Tree;
  */
 export function keyDocuments(job: Job, state: PlanState, treeOf: TreeOf): [KeyDocument, ...KeyDocument[]] {
   if (job.kind === 'compose') return [composeDocument(job, state, treeOf)];
+  if (job.kind === 'board') return [boardDocument(job, state, treeOf)];
   const real = realPlatform(job.runsOn, state.platform);
   const emulated = emulatedPlatform(job.runsOn, state.platform);
   const first = runDocument(job, { state, treeOf, platform: real });
@@ -43,6 +51,23 @@ function composeDocument(job: ComposeJob, state: PlanState, treeOf: TreeOf): Com
   const source = sourceOf(job, state);
   const layers = job.layers.map((layer) => keyLayer(layer, source, { job, treeOf }));
   return { version: 1, kind: 'compose', layers, output: job.outputs[0]!.name };
+}
+
+/** A system that is released already is tried by itself: there is nothing to go back to. */
+function boardDocument(job: BoardJob, state: PlanState, treeOf: TreeOf): BoardKeyDocument {
+  const system = plain(treeOf(job.system));
+  const released = job.over && state.released?.get(`${job.over.repository}:${job.over.channel}`);
+  const isSame = released?.contents === system.contents && released.meta === system.meta;
+  return {
+    version: 1,
+    kind: 'board',
+    board: 'name' in job.board ? job.board.name : job.board.file,
+    source: sourceOf(job, state),
+    system,
+    over: released && !isSame ? plain(released) : null,
+    faults: job.faults,
+    treeline: state.treeline ?? '',
+  };
 }
 
 function keyLayer(layer: Layer, source: Tree | null, { job, treeOf }: { job: ComposeJob; treeOf: TreeOf }): KeyLayer {

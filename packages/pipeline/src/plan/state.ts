@@ -43,6 +43,10 @@ export type PlanState = {
   /** Trees of the artifacts that come with Treeline, by name, as far as jobs of the graph take them. */
   readonly builtIns?: ReadonlyMap<string, Tree>;
   readonly platform: PlatformPolicy;
+  /** Trees that channels have released, by `repository:channel`, for board jobs. */
+  readonly released?: ReadonlyMap<string, Tree>;
+  /** Version of Treeline, for board jobs. */
+  readonly treeline?: string;
   /** The run was cancelled: nothing new starts. */
   readonly cancelled?: boolean;
 };

@@ -1,4 +1,5 @@
 import { type CommandJob, type Image, type Input, type Job, jobId, type Output } from '../model.ts';
+import { readBoard } from './board.ts';
 import { readComposition } from './compose.ts';
 import { readEnvironment } from './environment.ts';
 import { readLabels } from './label.ts';
@@ -43,7 +44,8 @@ const commandKeys = [
   'labels',
 ] as const;
 const composeKeys = ['compose', 'needs', 'output', 'labels'] as const;
-const allKeys = [...new Set<string>([...commandKeys, ...composeKeys])];
+const boardKeys = ['board', 'system', 'over', 'faults', 'needs', 'timeout', 'output', 'labels'] as const;
+const allKeys = [...new Set<string>([...commandKeys, ...composeKeys, ...boardKeys])];
 
 type Fields = ReadonlyMap<string, Entry>;
 
@@ -58,29 +60,41 @@ export function readJob(reader: Reader, entry: Entry, defaults: JobDefaults): Jo
     reader.fault(value.position, { message: `${where} must be a map, not ${describe(value)}`, hint });
     return undefined;
   }
-  const isCompose = value.kind === 'map' && value.entries.some(({ key }) => key === 'compose');
+  const has = (name: string) => value.kind === 'map' && value.entries.some(({ key }) => key === name);
+  const kind = has('compose') ? 'compose' : has('board') ? 'board' : 'run';
   const fields = readFields(reader, value, { where, known: allKeys });
   if (!fields || fault) return undefined;
   const head = { id: jobId(reader.project, name), project: reader.project, name, position };
   const needs = readJobs(reader, fields.get('needs')?.value, 'needs');
-  if (isCompose) reportForeign(reader, fields, { where });
-  const part = isCompose
-    ? readComposition(reader, fields, { name, position, where })
-    : readCommand(reader, fields, { entry, defaults, where });
+  if (kind !== 'run') reportForeign(reader, fields, { where, kind });
+  const part =
+    kind === 'compose'
+      ? readComposition(reader, fields, { name, position, where })
+      : kind === 'board'
+        ? readBoard(reader, fields, { name, position, where })
+        : readCommand(reader, fields, { entry, defaults, where });
   const field = fields.get('labels');
   const labels = field ? readLabels(reader, field.value, { outputs: part.outputs, where }) : {};
   return { ...head, needs, labels, ...part };
 }
 
-/** Keys that only the other kind of job has. */
-function reportForeign(reader: Reader, fields: Fields, { where }: { where: string }): void {
+/** Keys that only another kind of job has. */
+function reportForeign(
+  reader: Reader,
+  fields: Fields,
+  { where, kind }: { where: string; kind: 'compose' | 'board' },
+): void {
+  const own: readonly string[] = kind === 'compose' ? composeKeys : boardKeys;
   for (const [key, { position }] of fields) {
-    if ((composeKeys as readonly string[]).includes(key)) continue;
-    const message = `${where} composes, so it cannot have "${key}"`;
+    if (own.includes(key)) continue;
+    const does = kind === 'compose' ? 'composes' : 'tries a system on a board';
+    const message = `${where} ${does}, so it cannot have "${key}"`;
     const hint =
       key === 'outputs'
-        ? 'a compose job has one output: write output: name'
-        : 'the server composes without running anything: take it out, or make a second job that runs';
+        ? `a ${kind} job has one output: write output: name`
+        : kind === 'compose'
+          ? 'the server composes without running anything: take it out, or make a second job that runs'
+          : 'what is checked on the board are the health checks of the system: take it out, or make a second job that runs';
     reader.fault(position, { message, hint });
   }
 }
@@ -96,6 +110,11 @@ function readCommand(
     const field = fields.get(key);
     return (field && read(field.value)) ?? fallback;
   };
+  for (const key of ['system', 'over', 'faults']) {
+    const field = fields.get(key);
+    const hint = 'a job that tries a system on a board has board: name';
+    if (field) reader.fault(field.position, { message: `${where} runs, so it cannot have "${key}"`, hint });
+  }
   const output = fields.get('output');
   if (output) {
     const hint = 'a job that runs has outputs: write outputs: { name: path }';
@@ -103,7 +122,7 @@ function readCommand(
   }
   // An unknown key was most likely meant to be it.
   if (!fields.has('run') && entry.value.kind === 'map' && fields.size === entry.value.entries.length) {
-    const hint = 'give it a script (run: |) or a composition (compose:)';
+    const hint = 'give it a script (run: |), a composition (compose:) or a board (board:)';
     reader.fault(entry.position, { message: `${where} does nothing`, hint });
   }
   return {

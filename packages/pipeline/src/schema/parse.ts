@@ -2,6 +2,7 @@ import { BUILT_IN_PROJECT } from '../built-in.ts';
 import { collectDiagnostics } from '../diagnostic/collector.ts';
 import { PipelineError } from '../diagnostic/diagnostic.ts';
 import type { Job, Pipeline } from '../model.ts';
+import { publishedTo } from './board.ts';
 import { readDocument } from './document.ts';
 import { readEnvironment } from './environment.ts';
 import { type JobDefaults, readJob } from './job.ts';
@@ -44,15 +45,19 @@ export function parsePipeline(text: string, options: ParseOptions): Pipeline {
     collector.throwIfAny('invalid-pipeline');
     throw new PipelineError('invalid-pipeline', `${project}: ${file} cannot be read`);
   }
-  const jobs = readJobs(reader, value, fields);
+  const written = readJobs(reader, value, fields);
   const publish = fields.get('publish');
+  const publishes = publish ? readPublishes(reader, publish.value) : [];
+  const jobs = written.map((job) =>
+    job.kind === 'board' && job.over === null ? { ...job, over: publishedTo(job.system, publishes) } : job,
+  );
   const label = fields.get('label');
   const releases = fields.get('releases');
   const pipeline: Pipeline = {
     project,
     file,
     jobs,
-    publishes: publish ? readPublishes(reader, publish.value) : [],
+    publishes,
     label: (label && readLabel(reader, label.value, 'label')) ?? null,
     releases: releases ? readReleases(reader, releases.value) : [],
   };

@@ -45,7 +45,7 @@ function readPublish(reader: Reader, value: Value): Publish | undefined {
   return { ...checked, after, position: value.position };
 }
 
-function readChannel(reader: Reader, value: Value): string | undefined {
+export function readChannel(reader: Reader, value: Value): string | undefined {
   const text = readText(reader, value, { where: 'channel', hint: 'write a ref, such as robot/edge' });
   if (text === undefined) return undefined;
   if (text.length <= 200 && text.split('/').every(isName)) return text;
