@@ -15,3 +15,7 @@ export { type ImageRemote, STATEROOT } from './image/sysroot.ts';
 export { type ImageOptions, type ImageStep, type WrittenImage, writeImage } from './image/write-image.ts';
 export { type Ostreeified, type OstreeifyOptions, type OstreeifyStep, ostreeify } from './system/ostreeify.ts';
 export { buildToolsLayer } from './tools/tools-layer.ts';
+export { makeRawImage, type RawImage, type RawImageOptions } from './image/make-image.ts';
+export { legTable, type TrialReport, verdictText } from './trial/report.ts';
+export { runTrial, type TrialTools } from './trial/run-trial.ts';
+export type { DeviceView, LegReport, TrialSubject, Verdict } from './trial/trial.ts';

@@ -1,6 +1,10 @@
 export type { RunnerErrorCode } from './errors.ts';
 export { RunnerError } from './errors.ts';
 export {
+  BoardFault,
+  BoardRequest,
+  BoardView,
+  BoardWork,
   CompleteRequest,
   FailureReason,
   HeartbeatRequest,

@@ -12,6 +12,7 @@ export async function machineOffer(o: {
   name: string;
   labels: string[];
   emulate: string[];
+  boards: readonly string[];
   sandbox: Pick<Sandbox, 'kind' | 'root'>;
 }): Promise<RunnerOffer> {
   return {
@@ -25,6 +26,7 @@ export async function machineOffer(o: {
     sandbox: o.sandbox.kind,
     lacksForRoot: 'lacks' in o.sandbox.root ? o.sandbox.root.lacks : null,
     protocol: RUNNER_PROTOCOL,
+    ...(o.boards.length === 0 ? {} : { boards: [...o.boards] }),
   };
 }
 

@@ -4,6 +4,7 @@
  *
  *     POST /lease                      LeaseRequest      -> 200 LeaseResponse | 204 nothing to do within waitSeconds
  *     POST /executions/:id/heartbeat   HeartbeatRequest  -> 200 HeartbeatResponse | 409 stale-token
+ *     POST /executions/:id/board       BoardRequest      -> 200 BoardView | 409 stale-token
  *     POST /executions/:id/complete    CompleteRequest   -> 200 | 409 stale-token | 422 outputs not whole in the store
  *
  * Errors have the body `ProtocolError`. A runner stops a job at once on 404 and 409, and tries again on 5xx and on
@@ -55,6 +56,8 @@ export const RunnerOffer = z.object({
   /** What the machine lacks to run root jobs; null: nothing. A runner that knows no root jobs does not say. */
   lacksForRoot: z.string().max(2000).nullable().optional(),
   protocol: z.literal(RUNNER_PROTOCOL),
+  /** Boards that it can try systems on, by name; `qemu` stands for any board file that QEMU plays. */
+  boards: z.array(EntryName).max(100).optional(),
 });
 export type RunnerOffer = z.infer<typeof RunnerOffer>;
 
@@ -68,6 +71,30 @@ export type LeaseRequest = z.infer<typeof LeaseRequest>;
 /** Either a tree of the store, or the runner's own /usr and friends. */
 export const JobImage = z.union([z.object({ tree: Tree }), z.object({ host: z.literal(true) })]);
 export type JobImage = z.infer<typeof JobImage>;
+
+/** What a board suffers while it takes the candidate. */
+export const BoardFault = z.enum(['power-cut', 'full-disk', 'network-loss']);
+export type BoardFault = z.infer<typeof BoardFault>;
+
+/** What a board job tries, and on what. */
+export const BoardWork = z.object({
+  /** A board of the runner's, or a board file in the job's source. */
+  board: z.union([z.object({ name: EntryName }), z.object({ file: z.string().min(1) })]),
+  /** Commit that is tried. */
+  system: Checksum,
+  /** Commit that it is tried over, and gone back to; null: there is nothing to go back to. */
+  over: Checksum.nullable(),
+  faults: z.array(BoardFault),
+  /** The device that the board is for this job. The board enrols with the token, once. */
+  device: z.object({
+    id: z.string().min(1).max(64),
+    token: z.string().min(1),
+    /** Address of the gateway as this server knows it. */
+    gateway: z.url(),
+    channel: z.string().min(1),
+  }),
+});
+export type BoardWork = z.infer<typeof BoardWork>;
 
 /** All that a job needs to run: a function from trees to trees. */
 export const JobSpec = z.object({
@@ -99,6 +126,8 @@ export const JobSpec = z.object({
   emulated: z.array(z.string()),
   /** The job asked for a GPU: show it the runner's GPU devices, if there are any. */
   gpu: z.boolean().optional(),
+  /** The job tries a system on a board: no command is run, and the board file is in `source`. */
+  board: BoardWork.optional(),
 });
 export type JobSpec = z.infer<typeof JobSpec>;
 
@@ -131,6 +160,46 @@ export type HeartbeatRequest = z.infer<typeof HeartbeatRequest>;
 export const HeartbeatResponse = z.object({ cancel: z.boolean() });
 export type HeartbeatResponse = z.infer<typeof HeartbeatResponse>;
 
+export const BoardRequest = z.object({
+  token: z.int().nonnegative(),
+  /** Lets the device run this commit from now on: one of the two that the job is about. */
+  target: Checksum.optional(),
+});
+export type BoardRequest = z.infer<typeof BoardRequest>;
+
+/** What the server knows of the device of a board job. Times are its clock's, in ms. */
+export const BoardView = z.object({
+  now: z.number(),
+  target: Checksum.nullable(),
+  /** null: it has not enrolled yet. */
+  device: z
+    .object({
+      /** As it last said; '' while it has said nothing. */
+      state: z.string(),
+      release: Checksum.nullable(),
+      from: Checksum.nullable(),
+      reason: z.string().nullable(),
+      current: Checksum.nullable(),
+      lastSeen: z.number().nullable(),
+      bad: z.array(z.object({ commit: Checksum, reason: z.string().nullable() })),
+    })
+    .nullable(),
+  /** What it reported, oldest first; `number` counts them. */
+  events: z.array(
+    z.object({
+      number: z.number(),
+      type: z.string(),
+      release: z.string().nullable(),
+      success: z.boolean().nullable(),
+      details: z.string().nullable(),
+      at: z.number(),
+    }),
+  ),
+  /** What was sent to it so far: requests for objects, and their bytes. */
+  sent: z.object({ requests: z.number(), bytes: z.number() }),
+});
+export type BoardView = z.infer<typeof BoardView>;
+
 /** Where the time and the space went. Reported for people, never part of a key. */
 export const Usage = z.object({
   prepareSeconds: z.number().nonnegative(),
@@ -143,9 +212,18 @@ export type Usage = z.infer<typeof Usage>;
 
 /**
  * Why a job failed, the job being to blame. `exit`: its script returned something else than 0; `killed`: cancelled, or
- * stopped for its memory limit; `output-missing`, `output-invalid`: it passed, but /out is not what it declares.
+ * stopped for its memory limit; `output-missing`, `output-invalid`: it passed, but /out is not what it declares;
+ * `board`: the system did not prove good on the board.
  */
-export const FailureReason = z.enum(['exit', 'timeout', 'disk-full', 'output-missing', 'output-invalid', 'killed']);
+export const FailureReason = z.enum([
+  'exit',
+  'timeout',
+  'disk-full',
+  'output-missing',
+  'output-invalid',
+  'killed',
+  'board',
+]);
 export type FailureReason = z.infer<typeof FailureReason>;
 
 /** What came of an execution. `infrastructure` is never the job's fault: the server tries again. */

@@ -1,3 +1,4 @@
+import { openBoards } from './board/boards.ts';
 import { openRootFiles, type RootFiles } from './job/root-files.ts';
 import { openJobStore } from './job/store.ts';
 import { createRunnerClient } from './lease/client.ts';
@@ -37,10 +38,14 @@ export async function runRunner(options: RunnerOptions = runnerOptionsFromEnviro
         remove,
       });
       const { name, labels, emulate, log } = settings;
-      const offer = await machineOffer({ name, labels, emulate, sandbox });
+      const boards = settings.boards.length === 0 ? null : await openBoards(settings.boards);
+      const offer = await machineOffer({ name, labels, emulate, sandbox, boards: boards?.names ?? [] });
       const client = createRunnerClient(settings);
       log(`runner ${name} (${offer.arch}, ${offer.cpus} cores, sandbox: ${sandbox.kind}) serves ${settings.server}`);
-      const machine = { store, trees, sandbox, rootFiles, jobsDir: folder.jobsDir };
+      const machine = {
+        ...{ store, trees, sandbox, rootFiles, jobsDir: folder.jobsDir },
+        ...{ boards, storeDir: settings.store },
+      };
       await leaseLoop({
         client,
         offer,

@@ -17,6 +17,8 @@ export type RunnerOptions = {
   labels?: string[];
   /** Needs to accept without having them ("gpu", "aarch64"). */
   emulate?: string[];
+  /** Boards that systems are tried on: names of boards that Treeline brings along, or paths of board files. */
+  boards?: string[];
   /** Run jobs without a sandbox. Never a default: a job can then do all that the runner's user can. */
   unsandboxed?: boolean;
   /** How many jobs at once; default: one for each core. */
@@ -46,6 +48,7 @@ export function runnerSettings(options: RunnerOptions): RunnerSettings {
     name: hostname(),
     labels: [],
     emulate: [],
+    boards: [],
     unsandboxed: false,
     concurrency: availableParallelism(),
     cacheBytes: 20 * GIB,
@@ -69,7 +72,7 @@ export function runnerSettings(options: RunnerOptions): RunnerSettings {
 
 /**
  * Reads the options from the environment: TREELINE_SERVER, TREELINE_RUNNER_TOKEN, TREELINE_STORE, TREELINE_RUNNER_DIR
- * (all needed), TREELINE_RUNNER_NAME, TREELINE_LABELS and TREELINE_EMULATE (comma lists), TREELINE_UNSANDBOXED=1,
+ * (all needed), TREELINE_RUNNER_NAME, TREELINE_LABELS and TREELINE_EMULATE, TREELINE_BOARDS (comma lists), TREELINE_UNSANDBOXED=1,
  * TREELINE_CONCURRENCY, TREELINE_CACHE_BYTES, TREELINE_PARENT (pid).
  */
 export function runnerOptionsFromEnvironment(environment: NodeJS.ProcessEnv = process.env): RunnerOptions {
@@ -101,6 +104,7 @@ export function runnerOptionsFromEnvironment(environment: NodeJS.ProcessEnv = pr
     name: environment.TREELINE_RUNNER_NAME || undefined,
     labels: list('TREELINE_LABELS'),
     emulate: list('TREELINE_EMULATE'),
+    boards: list('TREELINE_BOARDS'),
     unsandboxed: environment.TREELINE_UNSANDBOXED === '1' || undefined,
     concurrency: whole('TREELINE_CONCURRENCY'),
     cacheBytes: whole('TREELINE_CACHE_BYTES'),

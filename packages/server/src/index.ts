@@ -28,5 +28,11 @@ export {
 export { ServerError, type ServerErrorCode } from './errors.ts';
 export type { Reloaded } from './reload.ts';
 export { type RunningServer, startServer } from './server.ts';
-export { loadSettings, type Settings, type SettingsFragment, settingsFromEnvironment } from './settings.ts';
+export {
+  LOCAL_GATEWAY_NAMES,
+  loadSettings,
+  type Settings,
+  type SettingsFragment,
+  settingsFromEnvironment,
+} from './settings.ts';
 export { settingsFromFile } from './settings-file.ts';

@@ -36,6 +36,7 @@ import { runComposer } from './executions/compose.ts';
 import { createLeases } from './executions/leases.ts';
 import { createLogFiles } from './executions/log-files.ts';
 import { createGateway, type Gateway } from './gateway/index.ts';
+import { createLab } from './lab/lab.ts';
 import { createOriginReader } from './labels/origins.ts';
 import { createCertificateNames } from './listen/certificate-name.ts';
 import { listen } from './listen/listener.ts';
@@ -118,8 +119,6 @@ export async function startServer(
   await clearLeftovers(core, { alone: true });
   const retention = createRetention(core);
   const logs = createLogFiles(folder.logs);
-  const leases = createLeases(core, logs);
-  await leases.recover();
   const sources = createSources(core);
 
   let url = '';
@@ -144,16 +143,23 @@ export async function startServer(
   const releases = { current: (repository: string, channel: string) => channelHead(db, repository, channel) };
   const registry = createRegistry({ ...core, releases });
   const pointers = createPointers(core);
+  const lab = createLab({ core, registry, gateway: () => gateway });
+  const leases = createLeases(core, logs, lab);
+  await leases.recover();
+  let gateway: Gateway | null = null;
   const authority = await openAuthority({ dir: folder.ca, names: settings.gatewayNames });
-  const gateway: Gateway = await createGateway({
+  const gatewayRuns = await createGateway({
     authority,
     registry,
     pointers,
+    lab,
+    storeDir: folder.store,
     log: core.log,
     reposDir: folder.repos,
     settings,
   });
-  undo.defer(() => gateway.close());
+  gateway = gatewayRuns;
+  undo.defer(() => gatewayRuns.close());
 
   const api = createApi({
     authenticator,
@@ -169,15 +175,15 @@ export async function startServer(
       retentionRoutes(core, retention),
       repositoryRoutes(core),
       eventRoutes(core),
-      statusRoutes({ core, runner, startedAt: Date.now(), urls: () => ({ url, gatewayUrl: gateway.url }) }),
-      runnerRoutes(leases),
+      statusRoutes({ core, runner, startedAt: Date.now(), urls: () => ({ url, gatewayUrl: gatewayRuns.url }) }),
+      runnerRoutes(leases, lab),
       pointerRoutes(pointers),
       accessRoutes({ db, tokens }),
       deviceRoutes({
         registry,
         pointers,
         provenance: (commit) => readProvenance(core, commit),
-        gateway: () => gateway,
+        gateway: () => gatewayRuns,
       }),
     ],
   });
@@ -221,17 +227,17 @@ export async function startServer(
     // The server still answers while the runner reports what it gives up.
     await Promise.allSettled(loops);
   });
-  await writeServerFile(folder, { url, local: localUrl, gateway: gateway.url, pid: process.pid });
+  await writeServerFile(folder, { url, local: localUrl, gateway: gatewayRuns.url, pid: process.pid });
   undo.defer(() => rm(folder.serverFile, { force: true }));
   if (roots.made.includes('admin')) core.log.info(`the admin token is in ${folder.adminToken}`);
-  core.log.info({ url, gateway: gateway.url, dataDir: folder.path }, 'the server is up');
+  core.log.info({ url, gateway: gatewayRuns.url, dataDir: folder.path }, 'the server is up');
 
   const running = undo.move();
   let closed: Promise<void> | null = null;
   return {
     url,
     localUrl,
-    gatewayUrl: gateway.url,
+    gatewayUrl: gatewayRuns.url,
     reload: (wanted) => reloadSettings(core, wanted),
     close() {
       closed ??= running.disposeAsync();

@@ -56,6 +56,8 @@ const Schema = z.strictObject({
   runnerProgram: z.string().min(1),
   /** What the embedded runner pretends to have (`gpu`, `aarch64`), so that one machine can show the whole line. */
   emulate: z.array(z.string().min(1)),
+  /** Boards that the embedded runner tries systems on: names of boards, or absolute paths of board files. */
+  boards: z.array(z.string().min(1)),
   /** Lets the embedded runner run jobs without bubblewrap: any job can then read and write what the server can. */
   unsandboxed: z.boolean(),
   /** Fingerprint that stands for the image "host" in cache keys. Default: hash of os-release and the dpkg status. */
@@ -90,6 +92,12 @@ const Schema = z.strictObject({
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
 });
 
+/**
+ * What the gateway is called on its own machine: also the addresses by which a board in QEMU reaches that machine, so
+ * that board jobs need no setting.
+ */
+export const LOCAL_GATEWAY_NAMES = ['localhost', '127.0.0.1', '::1', '10.0.2.4', '10.0.2.2'] as const;
+
 export type Settings = Readonly<z.infer<typeof Schema>>;
 /** A part of the settings: from a file, the environment, the command line. Undefined values say nothing. */
 export type SettingsFragment = { [K in keyof Settings]?: Settings[K] | undefined };
@@ -101,7 +109,7 @@ function defaults(dataDir: string): Omit<Settings, 'dataDir'> {
     port: 8420,
     gatewayHost: '127.0.0.1',
     gatewayPort: 8421,
-    gatewayNames: ['localhost', '127.0.0.1', '::1'],
+    gatewayNames: [...LOCAL_GATEWAY_NAMES],
     unknownDevices: 'pending',
     allowRemote: false,
     tlsCert: null,
@@ -116,6 +124,7 @@ function defaults(dataDir: string): Omit<Settings, 'dataDir'> {
     runner: true,
     runnerProgram: new URL('../../cli/bin/treeline.js', import.meta.url).pathname,
     emulate: [],
+    boards: [],
     unsandboxed: false,
     hostImage: hostFingerprint(),
     publicRepositories: ['public'],

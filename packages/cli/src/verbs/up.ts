@@ -34,6 +34,7 @@ type UpOptions = {
   runner: boolean;
   unsandboxed?: boolean;
   emulate?: string[];
+  boards?: string[];
   poll?: number;
   database?: string;
 };
@@ -68,6 +69,11 @@ export function declare(command: Command, session: Session): void {
     .option('--no-runner', 'start no embedded runner')
     .option('--unsandboxed', 'let the runner run jobs without a sandbox: they can do all that you can')
     .option('--emulate <what>', 'what the runner pretends to have (comma list), such as gpu,aarch64', list)
+    .option(
+      '--boards <boards>',
+      'boards that systems are tried on (comma list): qemu-x86_64, or paths of board files',
+      list,
+    )
     .option('--poll <seconds>', 'how often the git repositories are looked at (default: 5)', seconds)
     .option(
       '--database <url>',
@@ -83,13 +89,15 @@ async function up(self: Command, session: Session): Promise<void> {
     throw new CliError('usage', '--server names a server that runs; this starts one.', { hint: 'Leave it out.' });
   const folder = dataFolder(options.data);
   const isFirst = !existsSync(join(folder, 'admin-token'));
-  const { loadSettings, settingsFromEnvironment, settingsFromFile, startServer } = await import('@treeline/server');
+  const { LOCAL_GATEWAY_NAMES, loadSettings, settingsFromEnvironment, settingsFromFile, startServer } = await import(
+    '@treeline/server'
+  );
   const read = () =>
     loadSettings(
       { logLevel: 'error' },
       settingsFromFile(folder),
       settingsFromEnvironment(process.env),
-      fragment(folder, options),
+      fragment(folder, options, LOCAL_GATEWAY_NAMES),
     );
   const settings = read();
   const server = await startServer(settings, { builtIns });
@@ -119,8 +127,8 @@ async function reread(server: RunningServer, read: () => Settings, json: boolean
 }
 
 /** What the command line says, in the server's terms; what it does not say is left to the environment and defaults. */
-function fragment(dataDir: string, options: UpOptions): SettingsFragment {
-  const gatewayNames = options.gatewayName && [...new Set(['localhost', '127.0.0.1', '::1', ...options.gatewayName])];
+function fragment(dataDir: string, options: UpOptions, localNames: readonly string[]): SettingsFragment {
+  const gatewayNames = options.gatewayName && [...new Set([...localNames, ...options.gatewayName])];
   return {
     dataDir,
     port: options.port,
@@ -136,6 +144,8 @@ function fragment(dataDir: string, options: UpOptions): SettingsFragment {
     runner: options.runner,
     unsandboxed: options.unsandboxed,
     emulate: options.emulate,
+    // A path is meant from here, and the runner is started elsewhere.
+    boards: options.boards?.map((board) => (/[/]|\.ya?ml$/.test(board) ? resolve(board) : board)),
     defaultLabel: options.defaultLabel,
     pollSeconds: options.poll,
     database: options.database,

@@ -159,6 +159,8 @@ function changesOf(document: KeyDocument): Change[] {
       ),
     ];
   }
+  assert.equal(document.kind, 'run');
+  if (document.kind !== 'run') return [];
   const { inputs, environment, outputs, platform, image, source } = document;
   const images =
     'host' in image

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { RunnerError } from '../errors.ts';
-import type { CompleteRequest, HeartbeatRequest, Lease, LeaseRequest } from '../protocol.ts';
-import { HeartbeatResponse, LeaseResponse, ProtocolError, RUNNER_API_PATH } from '../protocol.ts';
+import type { BoardRequest, CompleteRequest, HeartbeatRequest, Lease, LeaseRequest } from '../protocol.ts';
+import { BoardView, HeartbeatResponse, LeaseResponse, ProtocolError, RUNNER_API_PATH } from '../protocol.ts';
 
 /** What became of a call. Only `unavailable` is worth another try. */
 export type Answer<T> =
@@ -18,6 +18,8 @@ export interface RunnerClient {
   lease(request: LeaseRequest, signal: AbortSignal): Promise<Answer<Lease | null>>;
   heartbeat(executionId: string, request: HeartbeatRequest, signal: AbortSignal): Promise<Answer<HeartbeatResponse>>;
   complete(executionId: string, request: CompleteRequest, signal: AbortSignal): Promise<Answer<null>>;
+  /** Looks at the device of a board job, and points it. */
+  board(executionId: string, request: BoardRequest, signal: AbortSignal): Promise<Answer<BoardView>>;
 }
 
 const CALL_TIMEOUT_MS = 20_000;
@@ -82,6 +84,14 @@ export function createRunnerClient(o: { server: string; token: string }): Runner
       const answer = await call(`${execution(id)}/heartbeat`, request, options);
       if (answer.kind !== 'ok') return answer;
       return { kind: 'ok', body: answer.body ?? { cancel: false } };
+    },
+    board: async (id, request, signal) => {
+      const options = { schema: BoardView, signal, timeoutMs: CALL_TIMEOUT_MS };
+      const answer = await call(`${execution(id)}/board`, request, options);
+      if (answer.kind !== 'ok') return answer;
+      return answer.body === null
+        ? { kind: 'unavailable', message: 'an empty answer' }
+        : { kind: 'ok', body: answer.body };
     },
     complete: async (id, request, signal) => {
       // The server looks for each object of the outputs before it answers.

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type BoardMachine, runBoardJob } from '../board/board-job.ts';
 import { RunnerError } from '../errors.ts';
 import type { JobMachine } from '../job/job.ts';
 import { runJob } from '../job/job.ts';
@@ -25,7 +26,7 @@ const SILENT: Stop[] = ['stale', 'lost', 'orphaned'];
 
 export type ExecutionOptions = {
   client: RunnerClient;
-  machine: JobMachine;
+  machine: JobMachine & BoardMachine;
   giveUpSeconds: number;
   log: (line: string) => void;
   /** The runner is being stopped; reason `ORPHANED`: its server is gone, so there is nobody to tell. */
@@ -65,11 +66,18 @@ export async function carryOut(lease: Lease, o: ExecutionOptions): Promise<void>
     stop,
     signal: calls.signal,
   }).finally(() => log.discard());
-  const result = await runJob(lease.job, o.machine, {
-    onOutput: (chunk) => log.write(chunk),
-    note: (line) => log.note(line),
+  const options = {
+    onOutput: (chunk: Uint8Array) => log.write(chunk),
+    note: (line: string) => log.note(line),
     signal: job.signal,
-  });
+  };
+  const { board } = lease.job;
+  const result = board
+    ? await runBoardJob({ ...lease.job, board }, o.machine, {
+        ...options,
+        device: (request, signal) => o.client.board(lease.executionId, { token: lease.token, ...request }, signal),
+      })
+    : await runJob(lease.job, o.machine, options);
   log.end();
   const final = resultOf(result, state.stop);
   if (final && final.status !== 'passed') log.note(final.message);

@@ -1,6 +1,15 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
-import { CompleteRequest, HeartbeatRequest, HeartbeatResponse, LeaseRequest, LeaseResponse } from '@treeline/runner';
+import {
+  BoardRequest,
+  BoardView,
+  CompleteRequest,
+  HeartbeatRequest,
+  HeartbeatResponse,
+  LeaseRequest,
+  LeaseResponse,
+} from '@treeline/runner';
 import type { Leases } from '../executions/leases.ts';
+import type { Lab } from '../lab/lab.ts';
 import { type ApiEnvironment, body, createRoutes, errors, json } from './routing.ts';
 
 /** Held-open lease requests must be shorter than what proxies and clients bear. */
@@ -33,7 +42,16 @@ const complete = createRoute({
   responses: { 200: json(z.object({}), 'Taken'), ...errors },
 });
 
-export function runnerRoutes(leases: Leases): OpenAPIHono<ApiEnvironment> {
+const board = createRoute({
+  method: 'post',
+  path: '/runner/executions/{id}/board',
+  summary: 'Look at the device of a board job, let it run another commit (for runners)',
+  security: [{ runner: [] }],
+  request: { params: Params, body: body(BoardRequest, 'The lease, and what it should run') },
+  responses: { 200: json(BoardView, 'What the server knows of the device'), ...errors },
+});
+
+export function runnerRoutes(leases: Leases, lab: Pick<Lab, 'look'>): OpenAPIHono<ApiEnvironment> {
   const app = createRoutes();
   app.openapi(lease, async (c) => {
     const { runner, waitSeconds } = c.req.valid('json');
@@ -48,6 +66,11 @@ export function runnerRoutes(leases: Leases): OpenAPIHono<ApiEnvironment> {
   app.openapi(heartbeat, async (c) =>
     c.json(await leases.heartbeat(c.req.valid('param').id, c.req.valid('json')), 200),
   );
+  app.openapi(board, async (c) => {
+    const { token, target } = c.req.valid('json');
+    const execution = await leases.boardLease(c.req.valid('param').id, token);
+    return c.json(await lab.look(execution, target), 200);
+  });
   app.openapi(complete, async (c) => {
     const { token, result } = c.req.valid('json');
     await leases.complete(c.req.valid('param').id, token, result);

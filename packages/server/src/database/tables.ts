@@ -2,6 +2,7 @@ import type { AccessTables } from '../access/tables.ts';
 import type { DeviceTables } from '../devices/tables.ts';
 import type { EventTables } from '../events/tables.ts';
 import type { ExecutionTables } from '../executions/tables.ts';
+import type { LabTables } from '../lab/tables.ts';
 import type { LabelTables } from '../labels/tables.ts';
 import type { PublishTables } from '../publish/tables.ts';
 import type { PushTables } from '../push/tables.ts';
@@ -15,6 +16,7 @@ export interface Tables
     DeviceTables,
     EventTables,
     ExecutionTables,
+    LabTables,
     LabelTables,
     PublishTables,
     PushTables,

@@ -2,6 +2,7 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { type ApiEnvironment, body, createRoutes, demands, errors, json, optionalBody } from '../api/routing.ts';
 import type { Provenance } from '../api/schema.ts';
 import { ServerError } from '../errors.ts';
+import { isLabDevice } from '../lab/id.ts';
 import type { Pointers } from './pointers.ts';
 import type { Registry } from './registry.ts';
 import { Device, DeviceDetail, DeviceList, DevicePatch, EnrolmentToken, EnrolmentTokenRequest } from './schema.ts';
@@ -30,7 +31,11 @@ const listRoute = createRoute({
   path: '/devices',
   summary: 'Devices: what each runs, should run, and says of itself',
   ...demands('read'),
-  responses: { 200: json(DeviceList, 'All devices, by id'), ...errors },
+  request: { query: z.object({ lab: z.enum(['0', '1']).optional() }) },
+  responses: {
+    200: json(DeviceList, 'The devices of the fleet, by id; with lab=1 those of board jobs instead'),
+    ...errors,
+  },
 });
 const getRoute = createRoute({
   method: 'get',
@@ -94,7 +99,10 @@ export function deviceRoutes(deps: DeviceRoutesDeps): OpenAPIHono<ApiEnvironment
 
   app.openapi(listRoute, async (c) => {
     const devices: Device[] = [];
-    for (const row of await registry.list()) devices.push(await view(row));
+    const { lab } = c.req.valid('query');
+    for (const row of await registry.list()) {
+      if (isLabDevice(row.id) === (lab === '1')) devices.push(await view(row));
+    }
     return c.json({ devices }, 200);
   });
   app.openapi(getRoute, async (c) => {

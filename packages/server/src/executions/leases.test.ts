@@ -89,10 +89,12 @@ async function want(core: Core, spec: ExecutionSpec, run = 1): Promise<string> {
   });
 }
 
+const neverLeased = () => assert.fail('no board job is leased here');
+
 describeDatabases('leases', (fresh) => {
   const setUp = async (t: TestContext) => {
     const core = await createTestCore(t, { database: await fresh() });
-    const leases = createLeases(core, createLogFiles(core.folder.logs));
+    const leases = createLeases(core, createLogFiles(core.folder.logs), { open: neverLeased, close: async () => {} });
     const lease = (o: { session?: string | null; waitSeconds?: number } = {}) =>
       leases.lease(OFFER, { session: o.session ?? null, waitSeconds: o.waitSeconds ?? 0 });
     const execution = (id: string) =>

@@ -1,11 +1,12 @@
 import type { JobResult, JobSpec, Lease, RunnerOffer } from '@treeline/runner';
 import type { Core } from '../core.ts';
 import { ServerError } from '../errors.ts';
+import type { LabLeases } from '../lab/lab.ts';
 import type { LogFiles } from './log-files.ts';
-import { unmetBy } from './matching.ts';
+import { boardOf, unmetBy } from './matching.ts';
 import { commitOutputs } from './outputs.ts';
 import { type ExecutionFailure, finishExecution, requeue } from './queue.ts';
-import { type ExecutionSpec, specOf } from './spec.ts';
+import { type BoardTrial, type ExecutionSpec, specOf } from './spec.ts';
 import type { ExecutionRow } from './tables.ts';
 
 /** The server's side of the runner protocol, and of its own composing. */
@@ -20,6 +21,8 @@ export interface Leases {
     id: string,
     beat: { token: number; log?: string | undefined; logOffset: number },
   ): Promise<{ cancel: boolean }>;
+  /** The execution of a board job's lease. @throws ServerError stale-token, not-found, conflict when it is none */
+  boardLease(id: string, token: number): Promise<ExecutionRow>;
   /** Ends a lease. The same completion twice is fine. @throws ServerError stale-token, not-found, outputs-incomplete */
   complete(id: string, token: number, result: JobResult): Promise<void>;
   /** Takes the next execution of the server's own kind of work. */
@@ -32,7 +35,7 @@ export interface Leases {
   recover(): Promise<void>;
 }
 
-export function createLeases(core: Core, logs: LogFiles): Leases {
+export function createLeases(core: Core, logs: LogFiles, lab: LabLeases): Leases {
   const { db, settings, events } = core;
   const deadline = () => Date.now() + settings.leaseSeconds * 1000;
   /** Being completed: looking through large outputs may take longer than a lease. */
@@ -77,21 +80,22 @@ export function createLeases(core: Core, logs: LogFiles): Leases {
     return row;
   };
 
-  const queued = (kind: 'command' | 'compose') =>
+  const queued = (...kinds: ExecutionRow['kind'][]) =>
     db
       .selectFrom('executions')
       .selectAll()
       .where('state', '=', 'queued')
-      .where('kind', '=', kind)
+      .where('kind', 'in', kinds)
       .orderBy('created_at')
       .orderBy('id')
       .execute();
 
   const tryLease = async (offer: RunnerOffer, session: string | null): Promise<Lease | null> => {
-    for (const execution of await queued('command')) {
+    for (const execution of await queued('command', 'board')) {
       const spec = specOf(execution);
-      if (spec.work.kind !== 'command' || unmetBy(spec, offer).length > 0) continue;
-      const emulated = [...spec.work.platform.emulated];
+      if (spec.work.kind === 'compose' || unmetBy(spec, offer).length > 0) continue;
+      if (spec.work.kind === 'board' && (await hasBoardInUse(core, offer, spec.work.trial))) continue;
+      const emulated = spec.work.kind === 'command' ? [...spec.work.platform.emulated] : [];
       const taken = await take(execution, { runner: offer.name, session, emulated });
       if (!taken) continue;
       return {
@@ -99,7 +103,13 @@ export function createLeases(core: Core, logs: LogFiles): Leases {
         attempt: taken.lost + 1,
         token: taken.token,
         heartbeatSeconds: settings.heartbeatSeconds,
-        job: { ...spec.work.job, emulated, gpu: spec.work.platform.gpu } satisfies JobSpec,
+        job: {
+          ...spec.work.job,
+          emulated,
+          ...(spec.work.kind === 'command'
+            ? { gpu: spec.work.platform.gpu }
+            : { board: await lab.open(taken, spec.work.trial, { seconds: spec.work.job.timeoutSeconds }) }),
+        } satisfies JobSpec,
       };
     }
     return null;
@@ -115,6 +125,7 @@ export function createLeases(core: Core, logs: LogFiles): Leases {
   const settle = async (row: ExecutionRow, work: () => Promise<boolean>): Promise<void> => {
     if (!(await work())) throw staleToken(row, row.token);
     logs.end(row.id);
+    await lab.close(row.id);
     core.work.notify();
     core.runs.notify();
   };
@@ -122,6 +133,7 @@ export function createLeases(core: Core, logs: LogFiles): Leases {
   const lost = async (rows: ExecutionRow[], o: { count: boolean; why: string }): Promise<void> => {
     for (const row of rows) {
       await db.transaction().execute((trx) => requeue(trx, core, row, o));
+      await lab.close(row.id);
       core.log.warn({ execution: row.id, runner: row.runner, why: o.why }, 'a lease was lost');
     }
     if (rows.length === 0) return;
@@ -167,6 +179,13 @@ export function createLeases(core: Core, logs: LogFiles): Leases {
         await db.updateTable('runners').set({ last_seen: Date.now() }).where('name', '=', row.runner).execute();
       }
       return { cancel: row.cancel_requested === 1 };
+    },
+
+    async boardLease(id, token) {
+      const row = await held(id, token);
+      if (row.state === 'done') throw staleToken(row, token);
+      if (row.kind !== 'board') throw new ServerError('conflict', `execution ${id} is no board job`);
+      return row;
     },
 
     async complete(id, token, result) {
@@ -240,6 +259,21 @@ export function createLeases(core: Core, logs: LogFiles): Leases {
       await db.updateTable('executions').set({ deadline: deadline() }).where('state', '=', 'leased').execute();
     },
   };
+}
+
+/** A board is one thing: a runner that has a job on it gets no second one. */
+async function hasBoardInUse(core: Core, offer: RunnerOffer, trial: BoardTrial): Promise<boolean> {
+  const rows = await core.db
+    .selectFrom('executions')
+    .select('spec')
+    .where('state', '=', 'leased')
+    .where('kind', '=', 'board')
+    .where('runner', '=', offer.name)
+    .execute();
+  return rows.some((row) => {
+    const { work } = specOf(row);
+    return work.kind === 'board' && boardOf(work.trial) === boardOf(trial);
+  });
 }
 
 async function passed(

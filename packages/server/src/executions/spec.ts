@@ -1,5 +1,5 @@
 import type { KeyLayer, KeyPlatform } from '@treeline/pipeline';
-import type { JobSpec } from '@treeline/runner';
+import type { BoardWork, JobSpec } from '@treeline/runner';
 import type { Source } from '../api/schema.ts';
 import type { ExecutionRow, ResultRow } from './tables.ts';
 
@@ -18,7 +18,8 @@ export interface ExecutionSpec {
         job: Omit<JobSpec, 'emulated' | 'gpu'>;
         platform: KeyPlatform;
       }
-    | { kind: 'compose'; layers: readonly KeyLayer[] };
+    | { kind: 'compose'; layers: readonly KeyLayer[] }
+    | { kind: 'board'; job: Omit<JobSpec, 'emulated' | 'gpu' | 'board'>; trial: BoardTrial };
   /** Artifact names. */
   outputs: readonly string[];
   /** Artifact commits that go in: under the input's name, `image`, or the artifact's id for layers. */
@@ -28,6 +29,12 @@ export interface ExecutionSpec {
   /** Every git revision that goes in, transitively. */
   sources: readonly Source[];
 }
+
+/** What a board job tries; the device is made for each lease. */
+export type BoardTrial = Omit<BoardWork, 'device'> & {
+  /** Channel that the device follows. */
+  channel: string;
+};
 
 export type StoredOutputs = Record<string, { commit: string; tree: { contents: string; meta: string } }>;
 

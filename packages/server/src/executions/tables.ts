@@ -7,7 +7,7 @@ export type ExecutionOutcome = 'passed' | 'failed' | 'infrastructure' | 'cancell
 export interface ExecutionTable {
   id: string;
   key: string;
-  kind: 'command' | 'compose';
+  kind: 'command' | 'compose' | 'board';
   state: ExecutionState;
   outcome: ExecutionOutcome | null;
   /** Fencing token of the last lease; grows with each lease; 0 = never leased. */

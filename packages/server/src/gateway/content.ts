@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { repositoryHandler } from '@treeline/ostree';
 import { Name, RefName } from '../api/schema.ts';
 import type { DevicePointerRow, DeviceRow } from '../devices/tables.ts';
+import type { LabDevice } from '../lab/lab.ts';
 import { GatewayRefusal, sendEmpty } from './exchange.ts';
 import type { GatewayDeps } from './gateway.ts';
 
@@ -51,6 +52,17 @@ export function createContent(deps: GatewayDeps): {
     answerRef(res, commit);
   };
 
+  const store = repositoryHandler(deps.storeDir, { private: true });
+  /** For the device of a board job: what its job is about, from the store, and nothing else that is there. */
+  const serveLab = async (lab: LabDevice, o: { req: IncomingMessage; res: ServerResponse; path: string }) => {
+    const { req, res, path } = o;
+    if (path.startsWith(REF_PREFIX)) return answerRef(res, lab.target);
+    if (path === '/config') return answerText(res, '[core]\nrepo_version=1\nmode=archive-z2\n');
+    if (!lab.mayHave(path)) throw notThere(path);
+    await store(req, res, path);
+    lab.count(Number(res.getHeader('content-length') ?? 0));
+  };
+
   return {
     async serve(device, req, res, path) {
       if (req.method === 'POST' && path === '/download-urls') {
@@ -61,6 +73,8 @@ export function createContent(deps: GatewayDeps): {
       if (req.method !== 'GET' && req.method !== 'HEAD') {
         throw new GatewayRefusal(405, 'method-not-allowed', `${req.method} is not possible here`);
       }
+      const lab = await deps.lab.find(device.id);
+      if (lab !== null) return serveLab(lab, { req, res, path });
       if (path.startsWith(REF_PREFIX)) return serveRef(device, res, path.slice(REF_PREFIX.length));
       // Everything that names what the repository as a whole has (summary, other refs) stays hidden.
       if (path !== '/config' && !CONTENT.test(path)) throw notThere(path);
@@ -70,7 +84,10 @@ export function createContent(deps: GatewayDeps): {
 }
 
 function answerRef(res: ServerResponse, commit: string, headers: Record<string, string> = {}): void {
-  const body = `${commit}\n`;
+  answerText(res, `${commit}\n`, headers);
+}
+
+function answerText(res: ServerResponse, body: string, headers: Record<string, string> = {}): void {
   res.writeHead(200, {
     'content-type': 'text/plain',
     'content-length': body.length,

@@ -30,6 +30,9 @@ export async function enrol(deps: GatewayDeps, req: IncomingMessage, res: Server
       'Use 1 to 64 letters, digits, ".", "_" or "-".',
     );
   }
+  const secret = secretOf(token);
+  // The device of a board job has a token of its own, and nobody else may be called so.
+  if (!(await deps.lab.mayEnrol(secret, id))) throw refusalOf('token-invalid', id);
   // Issued before the token is looked at: a request that cannot be certified must not use it up.
   const issued = await deps.authority.issueDeviceCertificate({ id, csr }).catch((error: unknown) => {
     if (error instanceof ServerError && error.code === 'invalid-request') {
@@ -38,7 +41,7 @@ export async function enrol(deps: GatewayDeps, req: IncomingMessage, res: Server
     throw error;
   });
   const result = await deps.registry.enrol({
-    secret: secretOf(token),
+    secret,
     id,
     publicKey: issued.publicKey,
     address: req.socket.remoteAddress,

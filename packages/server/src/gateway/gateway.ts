@@ -5,6 +5,8 @@ import type { Logger } from 'pino';
 import type { Authority } from '../ca/index.ts';
 import type { Pointers, Registry, UnknownDevicePolicy } from '../devices/index.ts';
 import { ServerError } from '../errors.ts';
+import { isLabDevice } from '../lab/id.ts';
+import type { LabDevices } from '../lab/lab.ts';
 import { limitConnections, serverOptions } from '../listen/limits.ts';
 import { createCheckInFilter, readCheckIn } from './check-in.ts';
 import { createContent } from './content.ts';
@@ -19,6 +21,10 @@ export interface GatewayDeps {
   registry: Registry;
   /** Devices that are sent elsewhere for a while. */
   pointers: Pick<Pointers, 'offered'>;
+  /** Devices of board jobs, which get theirs from the store. */
+  lab: LabDevices;
+  /** Folder of the store. */
+  storeDir: string;
   log: Pick<Logger, 'info' | 'warn' | 'error'>;
   /** Folder of the published repositories, `<name>/` each. */
   reposDir: string;
@@ -118,7 +124,8 @@ function createHandler(deps: GatewayDeps): (req: IncomingMessage, res: ServerRes
         'Enrol the device with a token first: treeline agent enrol',
       );
     }
-    const admitted = await deps.registry.admit({ ...peer, policy });
+    // A board whose job is over may still run for a moment: it must not come back as a device that waits to be let in.
+    const admitted = await deps.registry.admit({ ...peer, policy: isLabDevice(peer.id) ? 'refuse' : policy });
     if ('refused' in admitted) {
       deps.log.warn({ device: peer.id, refused: admitted.refused }, 'device refused');
       throw refusalOf(admitted.refused, peer.id);

@@ -47,9 +47,12 @@ const putText =
 /** `GET /device`: what the server knows of the device. */
 const getDevice: Handle = async (deps, device, _req, res) => {
   const bad = await deps.registry.badReleases(device.id);
-  const pointer = device.accepted === 0 ? null : await deps.pointers.offered(device.id);
+  const lab = await deps.lab.find(device.id);
+  const pointer = device.accepted === 0 || lab !== null ? null : await deps.pointers.offered(device.id);
   const released =
-    device.channel === null || device.accepted === 0 ? null : await deps.registry.offer(device, device.channel);
+    device.channel === null || device.accepted === 0 || lab !== null
+      ? null
+      : await deps.registry.offer(device, device.channel);
   sendJson(res, 200, {
     id: device.id,
     accepted: device.accepted === 1,
@@ -58,7 +61,7 @@ const getDevice: Handle = async (deps, device, _req, res) => {
     hardwareId: device.hardware_id,
     state: device.state === '' ? null : device.state,
     current: device.current_commit,
-    target: pointer?.commit ?? released,
+    target: lab?.target ?? pointer?.commit ?? released,
     pointer: pointer === null ? null : pointerView(pointer),
     badReleases: bad.map((row) => row.commit),
   });

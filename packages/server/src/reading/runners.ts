@@ -23,7 +23,7 @@ export async function runnerStates(db: Queryable): Promise<RunnerState[]> {
     .selectFrom('executions')
     .select(['id', 'runner'])
     .where('state', '=', 'leased')
-    .where('kind', '=', 'command')
+    .where('kind', '!=', 'compose')
     .execute();
   return rows.map((row) => {
     const executions = leased.filter((execution) => execution.runner === row.name).map((execution) => execution.id);

@@ -80,6 +80,7 @@ export function createRunnerProcess({ core, url, ended }: RunnerProcessDeps): Ru
     TREELINE_STORE: folder.store,
     TREELINE_RUNNER_DIR: folder.runner,
     TREELINE_EMULATE: settings.emulate.join(','),
+    TREELINE_BOARDS: settings.boards.join(','),
     TREELINE_PARENT: String(process.pid),
     ...(settings.unsandboxed ? { TREELINE_UNSANDBOXED: '1' } : {}),
   });

@@ -1,5 +1,6 @@
 import {
   explainKeys,
+  type Job,
   type JobId,
   type KeyDifference,
   type KeyDocument,
@@ -71,12 +72,16 @@ function newlyReused({ plan, rows }: PlannedRun): string[] {
   return [...new Set(keys)];
 }
 
+function rowKind({ kind }: Job): RunJobRow['kind'] {
+  return kind === 'run' ? 'command' : kind;
+}
+
 async function insertJobs(trx: Queryable, { run, graph, rows }: PlannedRun): Promise<void> {
   const values = graph.order.map(
     (id, position): RunJobRow => ({
       run_id: run.id,
       job: id,
-      kind: graph.jobs.get(id)!.job.kind === 'compose' ? 'compose' : 'command',
+      kind: rowKind(graph.jobs.get(id)!.job),
       position,
       state: 'blocked',
       reused: 0,

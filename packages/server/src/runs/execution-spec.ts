@@ -1,6 +1,8 @@
 import {
   type ArtifactReference,
   artifactId,
+  type BoardJob,
+  type BoardKeyDocument,
   BUILT_IN_PROJECT,
   type CommandJob,
   isBuiltIn,
@@ -53,6 +55,10 @@ export function jobInputs(planned: PlannedRun, results: Results, id: JobId): Job
   };
   if (job.kind === 'compose') {
     for (const layer of job.layers) if (layer.kind === 'tree') use(artifactId(layer.artifact), layer.artifact);
+  } else if (job.kind === 'board') {
+    use('system', job.system);
+    const released = planned.released.get(channelId(job));
+    if (released) inputs.push({ name: 'over', commit: released.commit });
   } else {
     if (job.image.kind === 'artifact') use('image', job.image);
     for (const input of job.inputs) use(input.name, input.artifact);
@@ -77,7 +83,7 @@ export function executionSpec(
     job: job.name,
     run: planned.run.id,
     key: ready.key,
-    work: workOf(planned, ready),
+    work: workOf(planned, results, ready),
     outputs: job.outputs.map((output) => output.name),
     inputs,
     source: source?.commit ?? null,
@@ -85,11 +91,59 @@ export function executionSpec(
   };
 }
 
+/** What the device of the job follows: where nothing is published, the name of the job, which is a ref as well. */
+function channelOf(job: BoardJob): string {
+  return job.over?.channel ?? `lab/${job.project}/${job.name}`;
+}
+
+function channelId({ over }: BoardJob): string {
+  return over ? `${over.repository}:${over.channel}` : '';
+}
+
+const BOARD_DISK_BYTES = 64 * 1024 ** 3;
+
+function boardWork(
+  planned: PlannedRun,
+  results: Results,
+  { id, key, document }: { id: JobId; key: string; document: BoardKeyDocument },
+): ExecutionSpec['work'] {
+  const job = planned.graph.jobs.get(id)!.job as BoardJob;
+  const { inputs } = jobInputs(planned, results, id);
+  const commitOf = (name: string) => inputs.find((input) => input.name === name)?.commit ?? null;
+  return {
+    kind: 'board',
+    job: {
+      project: job.project,
+      job: job.name,
+      run: planned.run.id,
+      key,
+      image: { host: true },
+      source: document.source,
+      inputs: [],
+      command: '',
+      environment: {},
+      network: false,
+      timeoutSeconds: job.timeoutSeconds,
+      diskBytes: BOARD_DISK_BYTES,
+      outputs: job.outputs.map(({ name, path }) => ({ name, path })),
+    },
+    trial: {
+      board: job.board,
+      system: commitOf('system')!,
+      over: document.over === null ? null : commitOf('over'),
+      faults: [...job.faults],
+      channel: channelOf(job),
+    },
+  };
+}
+
 function workOf(
   planned: PlannedRun,
+  results: Results,
   { id, key, document }: { id: JobId; key: string; document: KeyDocument },
 ): ExecutionSpec['work'] {
   if (document.kind === 'compose') return { kind: 'compose', layers: document.layers };
+  if (document.kind === 'board') return boardWork(planned, results, { id, key, document });
   // The document is of a command job, so the job is one.
   const job = planned.graph.jobs.get(id)!.job as CommandJob;
   return {

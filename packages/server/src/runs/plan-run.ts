@@ -1,3 +1,4 @@
+import { readCommit } from '@treeline/ostree';
 import {
   type BuiltInName,
   type Graph,
@@ -9,12 +10,15 @@ import {
   type PublishProgress,
   plan,
   type ResultOutputs,
+  type Tree,
 } from '@treeline/pipeline';
 import type { RunnerOffer } from '@treeline/runner';
 import type { BuiltIn } from '../built-ins/built-ins.ts';
 import type { Core } from '../core.ts';
 import type { ReleaseRow } from '../publish/tables.ts';
+import { channelHead } from '../reading/releases.ts';
 import type { RevisionRow } from '../sources/tables.ts';
+import { VERSION } from '../version.ts';
 import type { Results } from './results.ts';
 import type { SourceTrees } from './source-trees.ts';
 import type { RunJobRow, RunRow } from './tables.ts';
@@ -28,7 +32,15 @@ export interface PlannedRun {
   releases: ReleaseRow[];
   /** Artifacts that come with Treeline, as far as jobs take them. */
   builtIns: ReadonlyMap<BuiltInName, BuiltIn>;
+  /** What the channels that board jobs go back to have now, by `repository:channel`. */
+  released: ReadonlyMap<string, Released>;
   plan: Plan;
+}
+
+/** A release that a channel has. */
+export interface Released {
+  commit: string;
+  tree: Tree;
 }
 
 export interface PlanningTools {
@@ -48,6 +60,7 @@ export async function planRun(
   const releases = await db.selectFrom('releases').selectAll().where('run_id', '=', o.run.id).execute();
   await tools.results.load(jobs.filter((row) => row.state === 'passed').map((row) => row.key!));
   const builtIns = await tools.core.builtIns.usedBy(o.graph);
+  const released = await releasedOn(tools.core, o.graph);
   const asked = new Set<string>();
   const state: PlanState = {
     sources: await tools.sourceTrees.of(o.graph, o.manifest),
@@ -59,15 +72,31 @@ export async function planRun(
     },
     builtIns: new Map([...builtIns].map(([name, { tree }]) => [name, tree])),
     platform: await platformPolicy(tools.core),
+    released: new Map([...released].map(([channel, { tree }]) => [channel, tree])),
+    treeline: VERSION,
   };
   // The plan asks for keys as it finds them, and each answer may lead to further keys. It is pure, so it is repeated
   // until it asks for nothing that was not looked up.
   for (let looked = -1; ; ) {
     const planned = plan(o.graph, state);
-    if (asked.size === looked) return { ...o, rows, releases, builtIns, plan: planned };
+    if (asked.size === looked) return { ...o, rows, releases, builtIns, released, plan: planned };
     looked = asked.size;
     await tools.results.load(asked);
   }
+}
+
+/** The releases that board jobs are tried over; what the store has no more of cannot be gone back to. */
+async function releasedOn(core: Core, graph: Graph): Promise<Map<string, Released>> {
+  const found = new Map<string, Released>();
+  for (const { job } of graph.jobs.values()) {
+    if (job.kind !== 'board' || job.over === null) continue;
+    const { repository, channel } = job.over;
+    const id = `${repository}:${channel}`;
+    const head = found.has(id) ? null : await channelHead(core.db, repository, channel);
+    const commit = head && (await readCommit(core.store, head.commit).catch(() => null));
+    if (head && commit) found.set(id, { commit: head.commit, tree: commit.tree });
+  }
+  return found;
 }
 
 function treesOf(results: Results, key: string): ResultOutputs | undefined {

@@ -32,7 +32,7 @@ export interface RunJobTable {
   run_id: string;
   /** `project/job`. */
   job: string;
-  kind: 'command' | 'compose';
+  kind: 'command' | 'compose' | 'board';
   /** Place in the graph's topological order. */
   position: number;
   state: RunJobState;

@@ -57,7 +57,7 @@ export const Job = z
     id: z.string(),
     project: z.string(),
     name: z.string(),
-    kind: z.enum(['command', 'compose']),
+    kind: z.enum(['command', 'compose', 'board']),
     state: JobState,
     /** True when the result was there already: nothing was executed for this run. */
     reused: z.boolean(),

@@ -78,6 +78,8 @@ export async function createTestGateway(): Promise<TestGateway> {
     authority,
     registry,
     pointers,
+    lab: { find: async () => null, mayEnrol: async () => true },
+    storeDir: published,
     log: pino({ level: 'silent' }),
     reposDir: join(dir, 'repos'),
     settings: { gatewayHost: '127.0.0.1', gatewayPort: 0, gatewayNames: NAMES },
