@@ -59,8 +59,9 @@ export function createContent(deps: GatewayDeps): {
     if (path.startsWith(REF_PREFIX)) return answerRef(res, lab.target);
     if (path === '/config') return answerText(res, '[core]\nrepo_version=1\nmode=archive-z2\n');
     if (!lab.mayHave(path)) throw notThere(path);
+    const before = req.socket.bytesWritten;
+    res.once('close', () => lab.count(req.socket.bytesWritten - before));
     await store(req, res, path);
-    lab.count(Number(res.getHeader('content-length') ?? 0));
   };
 
   return {
