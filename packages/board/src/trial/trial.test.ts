@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Board, Fault } from '../drive/board.ts';
-import { BoardError } from '../errors.ts';
 import { createConsole } from '../drive/console.ts';
+import { BoardError } from '../errors.ts';
 import { legTable, verdictText } from './report.ts';
 import { runTrial } from './run-trial.ts';
 import { type DeviceView, LEG_LIMIT_MS } from './trial.ts';
@@ -103,7 +103,12 @@ function lab(o: { bad?: string; never?: string; faults?: Fault[]; dies?: 'troubl
         look: async (target) => {
           if (target !== undefined) state.target = target;
           tick();
-          return { now: state.now, device: state.on || device.lastSeen ? device : null, events, sent: { requests: 3, bytes: 9 } };
+          return {
+            now: state.now,
+            device: state.on || device.lastSeen ? device : null,
+            events,
+            sent: { requests: 3, bytes: 9 },
+          };
         },
       },
     );
@@ -170,7 +175,11 @@ describe('a trial on a board', () => {
     const forward = report.legs[2]!;
     assert.deepEqual(forward.faults.map((text) => text.split(' while ')[0]).sort(), ['network-loss', 'power-cut']);
     const order = ['fill', 'free', 'network-off', 'network-on', 'cut'].map((word) => done.indexOf(word));
-    assert.deepEqual(order, [...order].sort((a, b) => a - b), `in order: ${done.join(', ')}`);
+    assert.deepEqual(
+      order,
+      [...order].sort((a, b) => a - b),
+      `in order: ${done.join(', ')}`,
+    );
     assert.ok(order.every((at) => at >= 0));
   });
 

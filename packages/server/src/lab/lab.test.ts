@@ -74,7 +74,10 @@ async function enrolled(t: TestContext, lease: Lease, id = lease.job.board!.devi
     });
   const answer = await call('POST', '/enroll', { body: { token, id, csr } });
   if (answer.status !== 200) return { answer, call: null };
-  const tls = { key: await readFile(key, 'utf8'), cert: (JSON.parse(answer.text) as { certificate: string }).certificate };
+  const tls = {
+    key: await readFile(key, 'utf8'),
+    cert: (JSON.parse(answer.text) as { certificate: string }).certificate,
+  };
   return {
     answer,
     call: (method: string, path: string, body?: unknown, headers?: Record<string, string>) =>
@@ -104,10 +107,15 @@ describe('the device of a board job', { timeout: 120_000 }, () => {
     assert.ok(call);
     assert.equal((await call('GET', '/ostree/refs/heads/anything')).text.trim(), system);
     assert.equal((await call('GET', '/ostree/config')).text, '[core]\nrepo_version=1\nmode=archive-z2\n');
-    const object = (checksum: string, kind: string) => `/ostree/objects/${checksum.slice(0, 2)}/${checksum.slice(2)}.${kind}`;
+    const object = (checksum: string, kind: string) =>
+      `/ostree/objects/${checksum.slice(0, 2)}/${checksum.slice(2)}.${kind}`;
     assert.equal((await call('GET', object(system, 'commit'))).status, 200);
     const secret = await storeFiles(server.dataDir, { secret: 'x' });
-    assert.equal((await call('GET', object(secret.contents, 'dirtree'))).status, 404, 'the store has more than it may see');
+    assert.equal(
+      (await call('GET', object(secret.contents, 'dirtree'))).status,
+      404,
+      'the store has more than it may see',
+    );
     assert.equal((await call('GET', '/ostree/refs/heads/../../results')).status, 404);
 
     await call('PUT', '/device/state', { state: 'good', release: system }, { 'x-ats-ostreehash': system });
@@ -152,7 +160,11 @@ describe('the device of a board job', { timeout: 120_000 }, () => {
     assert.equal((await look(lost)).status, 409);
     await look(again, again.job.board!.system);
     assert.equal((await look(again)).body.target, again.job.board?.system);
-    await runner.complete(again, { status: 'failed', reason: 'board', message: 'bad (forward): it did not prove good' });
+    await runner.complete(again, {
+      status: 'failed',
+      reason: 'board',
+      message: 'bad (forward): it did not prove good',
+    });
     assert.equal((await server.runEnd(second)).state, 'failed');
     assert.equal((await jobOf(server, second)).failure?.reason, 'board');
     const third = await start();
