@@ -146,6 +146,18 @@ export const verbs: Verb[] = [
     load: () => import('./verbs/audit.ts'),
   },
   {
+    name: 'ostreeify',
+    usage: 'SOURCE FOLDER',
+    summary: "make a distribution's root file system a tree that boots",
+    load: () => import('./verbs/ostreeify.ts'),
+  },
+  {
+    name: 'image',
+    usage: 'COMMIT --board FILE',
+    summary: 'a disk image of a system, for a board',
+    load: () => import('./verbs/image.ts'),
+  },
+  {
     name: 'agent',
     usage: 'enrol|run|status',
     summary: 'the update agent, on a device',
