@@ -18,11 +18,15 @@ const pure = { pipeline: ['crypto', 'util', 'buffer'] };
 
 /**
  * Who takes modules of the engine by path. `treeline repo`: scripts call it hundreds of times, and loading the engine
- * whole takes three times as long as what most verbs do. The agent: what runs on a device is one file without native
- * parts, and has neither room nor use for the engine whole.
+ * whole takes three times as long as what most verbs do. `treeline push`: the same, after every small change. The agent:
+ * what runs on a device is one file without native parts, and has neither room nor use for the engine whole.
  */
 const mayGoDeep = {
-  folders: [join('packages', 'cli', 'src', 'repo'), join('packages', 'agent', 'src')],
+  folders: [
+    join('packages', 'cli', 'src', 'repo'),
+    join('packages', 'cli', 'src', 'push'),
+    join('packages', 'agent', 'src'),
+  ],
   into: 'ostree',
 };
 

@@ -1,7 +1,3 @@
-// One by one: all that the package exports takes half a second to load, in which a small push is done.
-import { type PushProgress, type PushStats, push } from '@treeline/ostree/push/push.ts';
-import { readRef, resolveRev, setRef } from '@treeline/ostree/repo/refs.ts';
-import { openRepo } from '@treeline/ostree/repo/repo.ts';
 import type { Command } from 'commander';
 import { CliError } from '../errors.ts';
 import { formatBytes } from '../output/bytes.ts';
@@ -10,6 +6,7 @@ import { printDocument, printText } from '../output/document.ts';
 import { formatDuration } from '../output/duration.ts';
 import { type LiveLines, liveLines } from '../output/progress.ts';
 import { count, shortId } from '../output/words.ts';
+import { openRepo, type PushProgress, type PushStats, push, readRef, resolveRev, setRef } from '../push/engine.ts';
 import { findReceiver } from '../push/receiver.ts';
 import { defaultRepoPath } from '../repo/default-repo.ts';
 import { optionsOf, type Session } from '../session.ts';

@@ -127,7 +127,8 @@ class PackReceiving {
     this.#record = record;
     this.#into = 'nowhere';
     if (type !== 'commitmeta' && this.#session.has(record)) return;
-    this.#options.assertRoom(length);
+    // The whole of an object: who may not send it is told before its bytes are.
+    this.#options.assertRoom(Math.max(length, (total ?? 0) - offset));
     this.#session.bytes += length;
     this.#spaceLeft -= length;
     if (this.#spaceLeft < 0) {
