@@ -77,6 +77,7 @@ export {
   type Node,
 } from './diff/diff.ts';
 export { type DownloadSize, downloadSize, lackingSize, reachable } from './diff/download.ts';
+export { type DeltaTransfer, type TransferAmount, type TransferSize, transferSize } from './diff/transfer-size.ts';
 export { applyOverlay, exportOverlay, type OverlayOptions } from './diff/overlay.ts';
 export { type PatchOptions, patchText } from './diff/patch.ts';
 export type { DiffSide, FolderSide, RepoSide } from './diff/side.ts';

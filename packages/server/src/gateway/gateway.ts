@@ -10,8 +10,9 @@ import type { LabDevices } from '../lab/lab.ts';
 import { limitConnections, serverOptions } from '../listen/limits.ts';
 import { createCheckInFilter, readCheckIn } from './check-in.ts';
 import { createContent } from './content.ts';
+import { createDownloads } from './download.ts';
 import { enrol } from './enrolment.ts';
-import { GatewayRefusal, sendRefusal } from './exchange.ts';
+import { GatewayRefusal, sendJson, sendRefusal } from './exchange.ts';
 import { createPeerReader } from './peer.ts';
 import { refusalOf } from './refusals.ts';
 import { OPEN_TO_PENDING, reports } from './reports.ts';
@@ -106,12 +107,13 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
 function createHandler(deps: GatewayDeps): (req: IncomingMessage, res: ServerResponse) => Promise<void> {
   const peerOf = createPeerReader(deps.authority);
   const content = createContent(deps);
+  const downloads = createDownloads(deps);
   const isNews = createCheckInFilter();
   const policy = deps.settings.unknownDevices ?? 'pending';
 
   const dispatch = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     // Not decoded as a whole: a raw "+" in a delta's path must stay one.
-    const path = (req.url ?? '/').split('?')[0] ?? '/';
+    const [path = '/', query = ''] = (req.url ?? '/').split('?');
     const place = `${req.method === 'HEAD' ? 'GET' : req.method} ${path}`;
     if (place === 'POST /enroll') return enrol(deps, req, res);
 
@@ -136,6 +138,9 @@ function createHandler(deps: GatewayDeps): (req: IncomingMessage, res: ServerRes
 
     if (device.accepted === 0 && !OPEN_TO_PENDING.has(place)) throw refusalOf('not-accepted', peer.id);
     if (path.startsWith('/ostree/')) return content.serve(device, req, res, path.slice('/ostree'.length));
+    if (place === 'GET /device/download') {
+      return sendJson(res, 200, await downloads.size(device, new URLSearchParams(query)));
+    }
     const report = reports.get(place);
     if (report !== undefined) return report(deps, device, req, res);
     if (path.startsWith(TUF_PLACE)) {
