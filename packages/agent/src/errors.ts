@@ -11,6 +11,7 @@
  * - `invalid`: the caller's input is malformed
  * - `release-unusable`: a release can never run here, however often it is tried
  * - `deploy-failed`: the board could not do a step of a deployment
+ * - `no-space`: the board has not enough room for a release
  * - `tool-missing`: a program that the agent needs is not installed
  */
 export type AgentErrorCode =
@@ -25,6 +26,7 @@ export type AgentErrorCode =
   | 'invalid'
   | 'release-unusable'
   | 'deploy-failed'
+  | 'no-space'
   | 'tool-missing';
 
 /** The one error class of this package. The message says what happened and where; the hint, what to do. */

@@ -77,10 +77,10 @@ export {
   type Node,
 } from './diff/diff.ts';
 export { type DownloadSize, downloadSize, lackingSize, reachable } from './diff/download.ts';
-export { type DeltaTransfer, type TransferAmount, type TransferSize, transferSize } from './diff/transfer-size.ts';
 export { applyOverlay, exportOverlay, type OverlayOptions } from './diff/overlay.ts';
 export { type PatchOptions, patchText } from './diff/patch.ts';
 export type { DiffSide, FolderSide, RepoSide } from './diff/side.ts';
+export { type DeltaTransfer, type TransferAmount, type TransferSize, transferSize } from './diff/transfer-size.ts';
 export { OstreeError, type OstreeErrorCode, type OstreeErrorOptions } from './errors.ts';
 export { type ExportTarOptions, exportTar } from './export/write-tar.ts';
 export { type CopyToMediumOptions, copyToMedium } from './find/copy-to-medium.ts';

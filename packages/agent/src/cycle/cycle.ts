@@ -1,17 +1,24 @@
 import { OstreeError } from '@treeline/ostree/errors.ts';
-import type { BoardStatus, Checkpoint, Deployer, PullProgress } from '../deploy/deployer.ts';
+import type { BoardStatus, Checkpoint, Deployer, DownloadPlan, PullProgress } from '../deploy/deployer.ts';
 import { AgentError, messageOf, systemCode } from '../errors.ts';
-import type { GatewayClient, Offer } from '../gateway/client.ts';
+import type { GatewayClient } from '../gateway/client.ts';
 import { type CheckResult, runChecks } from '../health/checks.ts';
-import { type Event, isResting, type Machine, type State, transition } from '../machine/index.ts';
-import type { StateFile, Transfer } from '../state/schema.ts';
+import { isResting, type Machine, type State } from '../machine/index.ts';
+import type { Policy } from '../policy/policy.ts';
+import type { Planned, StateFile, Transfer } from '../state/schema.ts';
 import type { StateStore } from '../state/store.ts';
-import { enqueue, flush } from './outbox.ts';
-import { reportsOf, stateReport } from './reports.ts';
+import { createRecorder } from './recorder.ts';
+import type { StateDetails } from './reports.ts';
+import { forgetRequest, readRequest } from './requests.ts';
+import { createServerLook } from './server.ts';
 
 /** What happens during a cycle, for people. */
 export type AgentProgress =
+  /** The agent has begun its work in this boot of the board. */
+  | { kind: 'up'; booted: string | null }
   | { kind: 'state'; state: State }
+  /** What a release will take, before it is fetched. */
+  | { kind: 'plan'; planned: Planned }
   /** What has been fetched so far of the release. */
   | { kind: 'download'; release: string; progress: PullProgress }
   | { kind: 'transfer'; transfer: Transfer }
@@ -20,6 +27,8 @@ export type AgentProgress =
 
 export interface CycleDeps {
   device: string;
+  /** Folder of the agent's own files. */
+  agentDir: string;
   /** What the board follows. */
   channel(): string;
   /** Follows another channel from now on; durable when it resolves. */
@@ -27,9 +36,15 @@ export interface CycleDeps {
   deployer: Deployer;
   client: GatewayClient;
   store: StateStore;
+  policy: Policy;
+  /** What the server is told of the board with each state. */
+  details(): StateDetails;
+  /** ms since the epoch: the latest that the server's clock was seen to show; null if it never was. */
+  serverTime(): number | null;
   /** Told what runs, for the check-in headers. */
   onStatus(status: BoardStatus): void;
   onProgress?: ((progress: AgentProgress) => void) | undefined;
+  /** Instead of what the settings say. */
   healthTimeoutMs?: number | undefined;
   signal?: AbortSignal | undefined;
   checkpoint?: Checkpoint | undefined;
@@ -48,10 +63,6 @@ export interface CycleResult {
   unsent: number;
 }
 
-/** Without contact, reports are not tried again before this: a board must not wait for a dead server at each step. */
-const FLUSH_PAUSE = 10_000;
-const SAVE_CONTACT_AFTER = 60_000;
-
 /** Runs cycles of one board. Holds what lives as long as the agent's process. */
 export interface Cycler {
   /**
@@ -62,145 +73,74 @@ export interface Cycler {
   run(): Promise<CycleResult>;
 }
 
+const BY_HAND = 'a person reboots this board (reboot: manual)';
+
 export function createCycler(deps: CycleDeps): Cycler {
-  const { deployer, client, store, signal } = deps;
+  const { deployer, store, policy, signal } = deps;
   const now = deps.now ?? Date.now;
   const checkpoint: Checkpoint = deps.checkpoint ?? (() => {});
+  const recorder = createRecorder(deps, now);
+  const { apply, tell, send } = recorder;
   let knownBoot: string | null = null;
-  let flushAfter = 0;
-  let contactSaved = 0;
 
-  const tell = (progress: AgentProgress) => deps.onProgress?.(progress);
   const look = async (): Promise<BoardStatus> => {
     const status = await deployer.status();
     deps.onStatus(status);
     return status;
   };
-
-  const send = async () => {
-    if (now() < flushAfter) return;
-    const problem = await flush(store, client, signal);
-    flushAfter = problem === null ? 0 : now() + FLUSH_PAUSE;
-  };
-
-  /** Records what an event leads to, before anything is done about it. */
-  const apply = async (event: Event, change: Partial<StateFile> = {}): Promise<void> => {
-    const before = store.current.machine;
-    const after = transition(before, event, now());
-    const transfer = change.transfer ?? store.current.transfer;
-    const pointed = change.pointed === undefined ? store.current.pointed : change.pointed;
-    const about = { device: deps.device, at: now(), transfer, pointed };
-    const reports = after === before ? [] : reportsOf(before, after, about);
-    await checkpoint(`record: ${after.state.kind}`);
-    await store.save({ machine: after, outbox: enqueue(store.current.outbox, reports), ...change });
-    await checkpoint(`recorded: ${after.state.kind}`);
-    if (after !== before) tell({ kind: 'state', state: after.state });
-    await send();
-  };
+  const server = createServerLook(deps, { policy, recorder, look, now });
 
   const start = async () => {
     await deployer.powerOn();
-    const { bootId, booted, next, deployed, exhausted } = await look();
+    const { bootId, booted, next, deployed, exhausted, counting } = await look();
     if (bootId === knownBoot) return;
-    await apply({ kind: 'started', board: { bootId, booted, next, deployed, exhausted } });
-    if (knownBoot === null && !isToldBad(store.current.machine)) {
-      const report = stateReport(store.current.machine.state, store.current.pointed);
-      if (report !== null) await store.save({ outbox: enqueue(store.current.outbox, [report]) });
-    }
+    tell({ kind: 'up', booted });
+    await apply({ kind: 'started', board: { bootId, booted, next, deployed, exhausted, counting } });
+    if (knownBoot === null && !isToldBad(store.current.machine)) await recorder.repeat(store.current.machine.state);
     knownBoot = bootId;
   };
 
   /** What a resting state still owes to the board. Idempotent: done again after every interruption. */
   const keepUp = async (state: State) => {
     const { running } = await look();
-    if (state.kind === 'good' && state.release === running?.commit) await deployer.markGood();
-    if (state.kind === 'rolled-back' && running !== null && state.from !== running.commit) await deployer.settle();
+    if (state.kind === 'good' && state.release === running?.commit) return deployer.markGood();
+    if (state.kind === 'rolled-back' && running !== null && state.from !== running.commit) return deployer.settle();
+    await deployer.endTrial();
   };
 
-  /**
-   * Learns what was forgiven. While reports wait, the server may not yet know of what is bad; and afterwards only what
-   * it was seen to know can be forgiven: a server that lost its memory forgives nothing.
-   *
-   * @throws AgentError `unreachable`, `refused`
-   */
-  const askForgiveness = async (): Promise<void> => {
-    const before = store.current.machine;
-    if (before.bad.length === 0 || store.current.outbox.length > 0) return;
-    const { badReleases } = await client.registered(signal);
-    const machine = transition(before, { kind: 'judged', bad: badReleases }, now());
-    if (machine === before) return;
-    // Repeating `failed` or `rolled-back` would make the release bad on the server anew.
-    const report =
-      machine.state.kind === 'idle' && before.state.kind !== 'idle' ? stateReport(machine.state, null) : null;
-    await store.save({ machine, outbox: enqueue(store.current.outbox, report === null ? [] : [report]) });
-    if (report !== null) tell({ kind: 'state', state: machine.state });
-  };
-
-  /** What to run. An operator may have let the board follow another channel since it last asked. */
-  const offered = async (): Promise<Offer | null> => {
-    const asked = deps.channel();
-    try {
-      return await client.offered(asked, signal);
-    } catch (error) {
-      if (!(error instanceof AgentError) || error.code !== 'other-channel') throw error;
-      const { channel, repository } = await client.registered(signal);
-      if (channel === null || channel === asked) throw error;
-      await deps.follow({ channel, repository });
-      return client.offered(channel, signal);
-    }
-  };
-
-  /** Asks the server. A state file is not written for an answer that changes nothing. */
-  const check = async (): Promise<string | null> => {
-    const { booted } = await look();
-    try {
-      await askForgiveness();
-      const offer = await offered();
-      const release = offer?.commit ?? null;
-      const bad = store.current.machine.bad.find((entry) => entry.release === release);
-      if (bad !== undefined && release !== booted) {
-        tell({ kind: 'warning', message: `release ${bad.release} is offered, but was bad on this board: ${bad.why}` });
+  /** What a person wants; taken up once, and only where it can be done. */
+  const takeUpRequest = async () => {
+    const request = await readRequest(deps.agentDir);
+    if (request === null) return;
+    const { id: handled, kind, why } = request;
+    if (handled !== store.current.handled) {
+      if (kind === 'pin') await store.save({ handled, pinned: { why, at: now() } });
+      else if (kind === 'unpin') await store.save({ handled, pinned: null });
+      else {
+        const { bootId, booted, deployments } = await look();
+        const to = deployments.find(({ commit }) => commit !== booted)?.commit;
+        if (booted === null || to === undefined) {
+          tell({ kind: 'warning', message: 'there is nothing to go back to' });
+          await store.save({ handled });
+        } else {
+          await apply({ kind: 'leave', to, booted, bootId, why }, { handled });
+        }
       }
-      const event: Event = { kind: 'offered', release, booted };
-      const machine = {
-        ...store.current.machine,
-        state: { kind: 'checking' as const, resting: restingOf(store.current.machine.state) },
-      };
-      const next = transition(machine, event, now());
-      const contact = { checkedAt: now(), lastError: null };
-      if (next.state.kind === 'downloading') {
-        await store.save({ machine, ...contact });
-        const { at = null } = offer ?? {};
-        await apply(event, { pointed: at === null ? null : { release: next.state.release, ...at } });
-      } else if (next.state !== store.current.machine.state) {
-        // What blocked the update is no longer wanted.
-        const report = stateReport(next.state, store.current.pointed);
-        const outbox = enqueue(store.current.outbox, report === null ? [] : [report]);
-        await store.save({ machine: next, outbox, ...contact });
-        tell({ kind: 'state', state: next.state });
-      } else if (store.current.lastError !== null || now() - contactSaved > SAVE_CONTACT_AFTER) {
-        contactSaved = now();
-        await store.save(contact);
-      }
-      return null;
-    } catch (error) {
-      if (!(error instanceof AgentError)) throw error;
-      if (store.current.lastError !== error.message) await store.save({ lastError: error.message });
-      tell({ kind: 'warning', message: error.message });
-      return error.message;
     }
+    await forgetRequest(deps.agentDir);
   };
 
-  const download = async (release: string): Promise<Transfer | null> => {
+  const download = async (state: Extract<State, { kind: 'downloading' }>): Promise<Transfer | null> => {
+    const { release } = state;
     const started = now();
     const { pointed } = store.current;
     const at = pointed?.release === release ? pointed : null;
     try {
+      const plan = await planFor(state, at);
       await checkpoint('pull');
       const report = await deployer.pull(release, {
-        channel: deps.channel(),
-        at,
-        signal,
+        ...{ channel: deps.channel(), at, plan, signal },
+        limit: (await policy.settings()).download.limit,
         onProgress: (progress) => tell({ kind: 'download', release, progress }),
       });
       const transfer: Transfer = { release, ...report, milliseconds: now() - started };
@@ -223,9 +163,30 @@ export function createCycler(deps: CycleDeps): Cycler {
     }
   };
 
+  /** What the download will take: said to people and to the server before it begins. */
+  const planFor = async (
+    state: Extract<State, { kind: 'downloading' }>,
+    at: StateFile['pointed'],
+  ): Promise<DownloadPlan> => {
+    const { release } = state;
+    let plan = server.planOf(release);
+    if (plan === null) {
+      plan = await deployer.plan(release, { at, signal });
+      await deployer.makeRoom(plan);
+    }
+    const { objects, bytes, delta } = plan;
+    if (objects === null || bytes === null) return plan;
+    const planned = { release, objects, bytes, delta: delta !== null };
+    tell({ kind: 'plan', planned });
+    await store.save({ planned });
+    await recorder.repeat(state);
+    await send();
+    return plan;
+  };
+
   const verify = async () => {
     const report = await runChecks(await deployer.checks(), {
-      timeoutMs: deps.healthTimeoutMs,
+      timeoutMs: deps.healthTimeoutMs ?? (await policy.settings()).health.timeout,
       signal,
       onResult: (result) => tell({ kind: 'check', result }),
     });
@@ -238,33 +199,58 @@ export function createCycler(deps: CycleDeps): Cycler {
     await apply(report.healthy ? { kind: 'healthy' } : { kind: 'unhealthy', why: report.why ?? '', bootId });
   };
 
+  /** Changes the boot order and reboots. @returns false where a person has to */
+  const reboot = async (state: Extract<State, { kind: 'rebooting' }>): Promise<boolean> => {
+    await checkpoint('switch');
+    if (state.undo === null) await deployer.activate(state.to);
+    else await deployer.rollback(state.to);
+    if (state.undo === null && (await policy.settings()).reboot === 'manual') {
+      const { booted } = await look();
+      await apply({ kind: 'held', release: state.to, booted, why: BY_HAND });
+      return false;
+    }
+    await checkpoint('reboot');
+    await deployer.reboot(signal);
+    await start();
+    return true;
+  };
+
   return {
     async run() {
       let asked = false;
       let serverError: string | null = null;
       let transfer: Transfer | null = null;
+      const ask = async () => {
+        asked = true;
+        await send();
+        serverError = await server.check();
+      };
       await start();
+      await takeUpRequest();
       for (;;) {
         signal?.throwIfAborted();
         const { state } = store.current.machine;
         if (isResting(state) || state.kind === 'blocked' || state.kind === 'checking') {
           await keepUp(state);
           if (asked) break;
-          asked = true;
-          await send();
-          serverError = await check();
+          await ask();
         } else if (state.kind === 'downloading') {
-          transfer = await download(state.release);
+          transfer = await download(state);
         } else if (state.kind === 'staged') {
           const { bootId, booted } = await look();
-          await apply({ kind: 'reboot', bootId, booted });
+          const why = await policy.mayReboot(state.release);
+          if (why === null) {
+            await apply({ kind: 'reboot', bootId, booted });
+            continue;
+          }
+          if (why !== state.waits) await apply({ kind: 'held', release: state.release, booted, why });
+          if (asked) break;
+          await ask();
         } else if (state.kind === 'rebooting') {
-          await checkpoint('switch');
-          if (state.undo === null) await deployer.activate(state.to);
-          else await deployer.rollback(state.to);
-          await checkpoint('reboot');
-          await deployer.reboot(signal);
-          await start();
+          if (await reboot(state)) continue;
+          // It says that it is there, and that it waits.
+          serverError = await deps.client.registered(signal).then(() => null, messageOf);
+          break;
         } else {
           await checkpoint('verify');
           await verify();
@@ -273,7 +259,7 @@ export function createCycler(deps: CycleDeps): Cycler {
       await send();
       // A failure that the server has just heard of may be forgiven before the next look.
       if (serverError === null && store.current.machine.bad.some((bad) => bad.told !== true)) {
-        await askForgiveness().catch((error: unknown) => {
+        await server.askForgiveness().catch((error: unknown) => {
           if (!(error instanceof AgentError)) throw error;
         });
       }
@@ -287,11 +273,6 @@ export function createCycler(deps: CycleDeps): Cycler {
 function isToldBad({ state, bad }: Machine): boolean {
   const release = state.kind === 'failed' ? state.release : state.kind === 'rolled-back' ? state.from : null;
   return bad.some((entry) => entry.release === release && entry.told === true);
-}
-
-function restingOf(state: State) {
-  if (isResting(state)) return state;
-  return 'resting' in state ? state.resting : { kind: 'idle' as const };
 }
 
 /** Why an update cannot go on now, for errors that are worth another try; null for those that are not understood. */

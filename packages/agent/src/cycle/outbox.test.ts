@@ -39,7 +39,7 @@ function clientThat(answer: (path: string) => AgentError | null) {
       if (error !== null) throw error;
       delivered.push({ path, body });
     },
-    close() {},
+    size: async () => null,
   };
   return { client, delivered };
 }

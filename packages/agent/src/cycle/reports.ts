@@ -17,20 +17,35 @@ interface Happening {
   details?: string;
 }
 
+/** What the gateway is told of a board beside its state, where there is something to tell. */
+export interface StateDetails {
+  /** What the release takes on the wire, known before it was fetched. */
+  download?: { objects: number; bytes: number; delta: boolean };
+  bootLoader?: string;
+  /** Seconds that the board's clock is behind the server's, if that is much. */
+  clockBehind?: number;
+  /** What is wrong with the operator's settings. */
+  settings?: readonly string[];
+  pinned?: string;
+}
+
 /** What the gateway is told about a step of the state machine. */
 export function reportsOf(
   before: Machine,
   after: Machine,
-  o: { device: string; at: number; transfer: Transfer | null; pointed: Pointed | null },
+  o: { device: string; at: number; transfer: Transfer | null; pointed: Pointed | null; details: StateDetails },
 ): Report[] {
   const reports: Report[] = happenings(before.state, after.state, o).map((happening) => eventReport(happening, o));
-  const state = stateReport(after.state, o.pointed);
+  const state = stateReport(after.state, o);
   if (state !== null) reports.push(state);
   return reports;
 }
 
 /** The state as the gateway takes it; null for `checking`, which its request for the ref already says. */
-export function stateReport(state: State, pointed: Pointed | null): Report | null {
+export function stateReport(
+  state: State,
+  { pointed, details }: { pointed: Pointed | null; details: StateDetails },
+): Report | null {
   if (state.kind === 'checking') return null;
   const lasting = state.kind === 'failed' || state.kind === 'rolled-back';
   const body = stateBody(state);
@@ -40,15 +55,19 @@ export function stateReport(state: State, pointed: Pointed | null): Report | nul
     method: 'PUT',
     path: '/device/state',
     passing: !lasting,
-    body: { ...body, ...fetchedFrom },
+    body: { ...body, ...fetchedFrom, ...(Object.keys(details).length > 0 ? { details } : {}) },
   };
 }
 
 function stateBody(state: State): Record<string, unknown> {
   switch (state.kind) {
+    case 'staged':
+      // What waits for a window or a lock is blocked to who looks at a fleet, whatever is on disk.
+      return state.waits === undefined
+        ? { state: 'staged', release: state.release }
+        : { state: 'blocked', release: state.release, reason: `ready to reboot; ${state.waits}` };
     case 'good':
     case 'downloading':
-    case 'staged':
     case 'verifying':
       return { state: state.kind, release: state.release };
     case 'blocked':
@@ -57,6 +76,9 @@ function stateBody(state: State): Record<string, unknown> {
     case 'rolled-back':
       return { state: state.kind, from: state.from, reason: state.why };
     case 'rebooting':
+      if (state.waits !== undefined) {
+        return { state: 'blocked', release: state.to, reason: `ready to reboot; ${state.waits}` };
+      }
       return {
         state: state.kind,
         release: state.to,

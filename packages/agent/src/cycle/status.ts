@@ -1,8 +1,10 @@
+import { Agent } from 'node:https';
 import { boardPaths, type Identity, requireIdentity } from '../board/identity.ts';
+import type { BootLoaderKind } from '../boot-loader/boot-loader.ts';
 import type { Deployment } from '../deploy/deployer.ts';
 import { openDeployer } from '../deploy/open-deployer.ts';
 import type { BadRelease, State } from '../machine/index.ts';
-import type { Pointed, Transfer } from '../state/schema.ts';
+import type { Pinned, Planned, Pointed, Transfer } from '../state/schema.ts';
 import { EMPTY, readState } from '../state/store.ts';
 
 export interface AgentStatus {
@@ -21,6 +23,12 @@ export interface AgentStatus {
   transfer: Transfer | null;
   /** Where the release that was fetched last came from, if it is a developer's. */
   pointed: Pointed | null;
+  /** What the last release that was offered takes on the wire, as the server said. */
+  planned: Planned | null;
+  /** Why a person wants it to stay as it is; null if nobody does. */
+  pinned: Pinned | null;
+  /** Which boot loader counts. */
+  bootLoader: BootLoaderKind;
   /** Reports that wait for the server. */
   unsent: number;
 }
@@ -37,7 +45,12 @@ export async function agentStatus(board: string): Promise<AgentStatus> {
   const none = { cert: '', key: '', ca: '' };
   const deployer = await openDeployer(board, {
     identity,
-    remote: { gateway: identity.gateway, files: none, tls: none, headers: () => ({}) },
+    remote: {
+      ...{ gateway: identity.gateway, files: none, tls: none },
+      agent: new Agent(),
+      headers: () => ({}),
+      size: async () => null,
+    },
   });
   const { running, deployments } = await deployer.status();
   return {
@@ -50,6 +63,9 @@ export async function agentStatus(board: string): Promise<AgentStatus> {
     lastError: file.lastError,
     transfer: file.transfer,
     pointed: file.pointed,
+    planned: file.planned,
+    pinned: file.pinned,
+    bootLoader: await deployer.bootLoader(),
     unsent: file.outbox.length,
   };
 }

@@ -1,3 +1,5 @@
+import type { BootLoaderKind } from '../boot-loader/boot-loader.ts';
+import type { TransferSize } from '../gateway/transfer-size.ts';
 import type { BoardView } from '../machine/index.ts';
 
 /** A tree that can be booted. */
@@ -41,9 +43,23 @@ export interface StageOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** What fetching a release will take; numbers are null where nobody can say. */
+export interface DownloadPlan {
+  objects: number | null;
+  /** Bytes of bodies on the wire. */
+  bytes: number | null;
+  /** Bytes of what is new when it is unpacked. */
+  unpacked: number | null;
+  /** Static delta that is smaller than the objects themselves. */
+  delta: NonNullable<TransferSize['delta']> | null;
+}
+
 export interface PullOptions extends StageOptions {
   /** Ref under which the release was offered. */
   channel: string;
+  plan: DownloadPlan;
+  /** Bytes a second at most; null: as fast as it goes. */
+  limit: number | null;
   onProgress?: ((progress: PullProgress) => void) | undefined;
 }
 
@@ -68,6 +84,18 @@ export interface Deployer {
   powerOn(): Promise<void>;
   status(): Promise<BoardStatus>;
   /**
+   * How much a pull of a commit will fetch.
+   *
+   * @throws AgentError `unreachable`, `refused`
+   */
+  plan(commit: string, o: StageOptions): Promise<DownloadPlan>;
+  /**
+   * Makes sure that a release finds room, where that is known; gives up what is neither running nor the fallback for it.
+   *
+   * @throws AgentError `no-space`
+   */
+  makeRoom(plan: DownloadPlan): Promise<void>;
+  /**
    * Fetches what the board lacks of a commit.
    *
    * @throws AgentError `release-unusable` if the commit can never be had; any other error is worth another try.
@@ -88,8 +116,12 @@ export interface Deployer {
   reboot(signal?: AbortSignal): Promise<void>;
   /** The running deployment proved good: the boot loader no longer counts, and what is neither it nor its fallback goes. */
   markGood(): Promise<void>;
-  /** After a fall back: the running deployment becomes the only one. */
+  /** After a fall back: the running deployment becomes the default, and what is bad cannot be booted any more. */
   settle(): Promise<void>;
+  /** This boot is no update's that would have to prove good. */
+  endTrial(): Promise<void>;
+  /** Which boot loader counts here. */
+  bootLoader(): Promise<BootLoaderKind>;
   /** Place of the running deployment's health checks. */
   checks(): Promise<CheckPlace>;
 }

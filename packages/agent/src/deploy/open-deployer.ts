@@ -6,7 +6,13 @@ import type { Remote } from './remote.ts';
 /** The deployer that a board was enrolled with. */
 export async function openDeployer(
   board: string,
-  o: { identity: Identity; remote: Remote; checkpoint?: Checkpoint | undefined },
+  o: {
+    identity: Identity;
+    remote: Remote;
+    verify?: (() => boolean) | undefined;
+    onWarning?: ((message: string) => void) | undefined;
+    checkpoint?: Checkpoint | undefined;
+  },
 ): Promise<Deployer> {
   const { deployer } = o.identity;
   if (deployer.kind === 'virtual-board') {
@@ -17,9 +23,10 @@ export async function openDeployer(
   return createOstreeSysroot({
     sysroot: deployer.sysroot,
     os: deployer.os,
-    runDir: boardPaths(board).agent,
+    agentDir: boardPaths(board).agent,
     remote: o.remote,
-    channel: o.identity.channel,
+    verify: o.verify,
+    onWarning: o.onWarning,
     checkpoint: o.checkpoint,
   });
 }

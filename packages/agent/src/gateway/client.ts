@@ -1,8 +1,9 @@
-import { Agent } from 'node:https';
+import type { Agent } from 'node:https';
 import { z } from 'zod';
 import type { Elsewhere } from '../deploy/deployer.ts';
 import { AgentError } from '../errors.ts';
-import { type Answer, refusal, refusalCode, send } from './request.ts';
+import { type Answer, type RequestOptions, refusal, refusalCode, send } from './request.ts';
+import { TransferSize } from './transfer-size.ts';
 
 const Registered = z.object({
   /** Null: the device may follow any. */
@@ -24,8 +25,10 @@ export interface Offer {
 export interface ClientOptions {
   /** `https://host:port`. */
   gateway: string;
-  /** PEM: the device's certificate and key, and the only CA that is trusted. */
-  tls: { cert: string; key: string; ca: string };
+  /** Connections that prove both sides to each other. */
+  agent: Agent;
+  /** What the server's clock shows, ms, with each of its answers. */
+  onServerTime?: ((time: number) => void) | undefined;
   /** Check-in headers of every request. */
   headers(): Record<string, string>;
 }
@@ -41,24 +44,34 @@ export interface GatewayClient {
   /** @throws AgentError `unreachable`, `refused` */
   registered(signal?: AbortSignal): Promise<Registered>;
   /**
+   * How much of a commit travels to a holder of others; null where the server cannot say.
+   *
+   * @throws AgentError `unreachable`, `refused`
+   */
+  size: (commit: string, held: readonly string[], signal?: AbortSignal) => Promise<TransferSize | null>;
+  /**
    * Delivers a report.
    *
    * @throws AgentError `unreachable`, or `refused` with the status
    */
   deliver(report: { method: string; path: string; body: unknown }, signal?: AbortSignal): Promise<void>;
-  close(): void;
 }
 
 /** A client with the device's certificate; the server must have one of the pinned CA. */
 export function createClient(o: ClientOptions): GatewayClient {
-  const agent = new Agent({ keepAlive: true, maxSockets: 2, ...o.tls });
   const base = o.gateway.replace(/\/+$/, '');
+  const call = async (path: string, options: Omit<RequestOptions, 'agent'> = {}): Promise<Answer> => {
+    const answer = await send(`${base}${path}`, { agent: o.agent, headers: o.headers(), ...options });
+    const time = Date.parse(answer.headers.date ?? '');
+    if (!Number.isNaN(time)) o.onServerTime?.(time);
+    return answer;
+  };
   return {
     async offered(channel, signal) {
       const path = channel.split('/').map(encodeURIComponent).join('/');
       // Only who says that he understands it is sent elsewhere.
       const headers = { ...o.headers(), 'x-treeline-can': 'point' };
-      const answer = await send(`${base}/ostree/refs/heads/${path}`, { agent, headers, signal });
+      const answer = await call(`/ostree/refs/heads/${path}`, { headers, signal });
       const code = answer.status === 404 ? refusalCode(answer) : null;
       if (code === 'not-found') return null;
       if (code === 'other-channel') {
@@ -71,7 +84,7 @@ export function createClient(o: ClientOptions): GatewayClient {
       return { commit, at: elsewhere(answer) };
     },
     async registered(signal) {
-      const answer = await send(`${base}/device`, { agent, headers: o.headers(), signal });
+      const answer = await call('/device', { signal });
       const what = 'the gateway does not say what it knows of this board';
       if (answer.status !== 200) throw refusal(answer, what);
       try {
@@ -81,16 +94,22 @@ export function createClient(o: ClientOptions): GatewayClient {
       }
     },
     async deliver(report, signal) {
-      const answer = await send(`${base}${report.path}`, {
-        agent,
-        method: report.method,
-        headers: o.headers(),
-        body: report.body,
-        signal,
-      });
+      const answer = await call(report.path, { method: report.method, body: report.body, signal });
       if (answer.status >= 300) throw refusal(answer, `${report.method} ${report.path} was refused`);
     },
-    close: () => agent.destroy(),
+    async size(commit, held, signal) {
+      const query = [`commit=${commit}`, ...held.map((one) => `have=${one}`)].join('&');
+      const answer = await call(`/device/download?${query}`, { signal });
+      // A server that does not know the question, or not the commit.
+      if (answer.status === 404) return null;
+      const what = 'the gateway does not say how large the release is';
+      if (answer.status !== 200) throw refusal(answer, what);
+      try {
+        return TransferSize.parse(JSON.parse(answer.text));
+      } catch (cause) {
+        throw new AgentError('refused', `${what}: its answer cannot be understood`, { status: answer.status, cause });
+      }
+    },
   };
 }
 

@@ -1,9 +1,11 @@
 import { createHash, type KeyObject, X509Certificate } from 'node:crypto';
 import { connect, type DetailedPeerCertificate } from 'node:tls';
 import { z } from 'zod';
+import { createDeviceClock } from '../clock/device-clock.ts';
 import { AgentError, messageOf } from '../errors.ts';
 import { refusal, send } from './request.ts';
 import { createSigningRequest } from './signing-request.ts';
+import { createTrustedAgent } from './trust.ts';
 
 const Enrolled = z.object({
   certificate: z.string(),
@@ -37,9 +39,10 @@ export async function requestCertificate(o: EnrolmentRequest): Promise<Enrolled>
     });
   }
   const ca = await pinnedCa(o.gateway, match[2] ?? '', o.signal);
+  const agent = createTrustedAgent({ ca }, createDeviceClock(boundsOf(ca)));
   const answer = await send(`${o.gateway.replace(/\/+$/, '')}/enroll`, {
     method: 'POST',
-    tls: { ca },
+    agent,
     body: {
       token: o.token.trim(),
       id: o.id,
@@ -47,7 +50,7 @@ export async function requestCertificate(o: EnrolmentRequest): Promise<Enrolled>
       ...(o.hardwareId === undefined ? {} : { hardwareId: o.hardwareId }),
     },
     signal: o.signal,
-  });
+  }).finally(() => agent.destroy());
   if (answer.status !== 200) {
     const reason = refusal(answer, `the gateway did not enrol "${o.id}"`);
     throw new AgentError('enrolment-refused', reason.message, {
@@ -67,6 +70,12 @@ export async function requestCertificate(o: EnrolmentRequest): Promise<Enrolled>
   }
   // The pinned CA, not whatever the answer says.
   return { ...enrolled, ca };
+}
+
+/** The time cannot be before the CA whose certificate is in use began, nor after it ends. */
+function boundsOf(ca: string): { earliest: number; latest: number } {
+  const { validFrom, validTo } = new X509Certificate(ca);
+  return { earliest: Date.parse(validFrom), latest: Date.parse(validTo) };
 }
 
 /** PEM of the CA in the server's chain that has the pinned fingerprint. Nothing is sent over this connection. */

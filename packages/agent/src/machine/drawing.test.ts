@@ -19,9 +19,9 @@ const idle = { kind: 'idle' } as const;
 const states: State[] = [
   ...resting,
   ...resting.map((state) => ({ kind: 'checking', resting: state }) as const),
+  ...resting.map((state) => ({ kind: 'staged', release: B, resting: state }) as const),
   { kind: 'downloading', release: B, resting: idle },
   { kind: 'blocked', release: B, why, resting: idle },
-  { kind: 'staged', release: B, resting: idle },
   { kind: 'rebooting', to: B, from: A, bootId: '1', attempt: 1, undo: null },
   { kind: 'rebooting', to: B, from: A, bootId: '1', attempt: 1000, undo: null },
   { kind: 'rebooting', to: A, from: B, bootId: '1', attempt: 1, undo: { why } },
@@ -35,7 +35,11 @@ const boards: Event[] = commits.flatMap((booted) =>
   commits.flatMap((next) =>
     [[], [A], [B], [A, B]].flatMap((deployed) =>
       ['1', '2'].flatMap((bootId) =>
-        [true, false].map((exhausted) => ({ kind: 'started', board: { bootId, booted, next, deployed, exhausted } })),
+        [
+          { exhausted: false, counting: false },
+          { exhausted: false, counting: true },
+          { exhausted: true, counting: false },
+        ].map((count) => ({ kind: 'started', board: { bootId, booted, next, deployed, ...count } })),
       ),
     ),
   ),
@@ -45,6 +49,9 @@ const events: Event[] = [
   { kind: 'due' },
   { kind: 'offered', release: B, booted: A },
   { kind: 'offered', release: null, booted: A },
+  { kind: 'offered', release: 'c'.repeat(64), booted: A },
+  { kind: 'held', release: B, booted: A, why: 'other' },
+  { kind: 'leave', to: A, booted: B, bootId: '1', why },
   { kind: 'judged', bad: [] },
   { kind: 'unreachable' },
   { kind: 'deployed' },

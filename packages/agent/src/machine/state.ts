@@ -54,14 +54,20 @@ export interface Checking {
   resting: Resting;
 }
 
-/** The release is pulled and laid out beside the running one. From: `checking`; `staged`, when its tree is gone. */
+/**
+ * The release is pulled and laid out beside the running one. From: `checking`; `staged`, when its tree is gone or another
+ * release is offered; `rebooting`, when its tree is gone.
+ */
 export interface Downloading {
   kind: 'downloading';
   release: Release;
   resting: Resting;
 }
 
-/** Something other than the release stops the update; it is tried again at the next look. From: `downloading`. */
+/**
+ * Something other than the release stops the update before it is complete on disk: no room, no network, a window, a lock, a
+ * person. It is tried again at the next look. From: `checking`, `downloading`; itself, for another reason.
+ */
 export interface Blocked {
   kind: 'blocked';
   release: Release;
@@ -69,16 +75,21 @@ export interface Blocked {
   resting: Resting;
 }
 
-/** The release is complete on disk; the boot order is unchanged. From: `downloading`. */
+/**
+ * The release is complete on disk; the boot order is unchanged. From: `downloading`; itself, while the reboot has to wait.
+ */
 export interface Staged {
   kind: 'staged';
   release: Release;
   resting: Resting;
+  /** Why the reboot has to wait, where it does. */
+  waits?: string | undefined;
 }
 
 /**
  * The boot order is being changed to `to`, then the board reboots. From: `staged`; `verifying`, to undo a bad release;
- * itself, when the reboot did not happen.
+ * every resting state, `blocked` and `staged`, when a person wants the release before; itself, when the reboot did not
+ * happen.
  */
 export interface Rebooting {
   kind: 'rebooting';
@@ -91,9 +102,14 @@ export interface Rebooting {
   attempt: number;
   /** Set on the way back from the bad release `from`. */
   undo: { why: string } | null;
+  /** Why somebody else has to reboot the board, where that is so. */
+  waits?: string | undefined;
 }
 
-/** The new release runs and is being checked. From: `rebooting`; itself, when the check was cut off. */
+/**
+ * The new release runs and is being checked. From: `rebooting`; `idle`, when the boot loader counts a boot that the agent
+ * has forgotten about; itself, when the check was cut off.
+ */
 export interface Verifying {
   kind: 'verifying';
   release: Release;
@@ -122,6 +138,8 @@ export interface BoardView {
   deployed: readonly Release[];
   /** The boot loader counts boots, and the count of `next` has run out. */
   exhausted: boolean;
+  /** The boot loader counts boots, and `next` has some left: what runs instead, a person chose. */
+  counting: boolean;
 }
 
 export type Event =
@@ -133,6 +151,10 @@ export type Event =
   | { kind: 'offered'; release: Release | null; booted: Release | null }
   /** The server said what it holds to be bad on this board. Only to be asked when all reports have arrived. */
   | { kind: 'judged'; bad: readonly Release[] }
+  /** The server said what this board should run, but it must not be fetched, or not be booted, now. */
+  | { kind: 'held'; release: Release | null; booted: Release | null; why: string }
+  /** A person wants the board to leave what it runs for the release before. */
+  | { kind: 'leave'; to: Release; booted: Release; bootId: string; why: string }
   /** The server did not answer. */
   | { kind: 'unreachable' }
   | { kind: 'deployed' }

@@ -13,7 +13,7 @@ function after(machine: Machine, ...events: Event[]): Machine {
 }
 const board = (o: Partial<BoardView>): Event => ({
   kind: 'started',
-  board: { bootId: '1', booted: A, next: A, deployed: [A], exhausted: false, ...o },
+  board: { bootId: '1', booted: A, next: A, deployed: [A], exhausted: false, counting: false, ...o },
 });
 const toB: Event[] = [
   { kind: 'due' },
@@ -130,7 +130,13 @@ const anyEvent: fc.Arbitrary<Event> = fc.oneof(
       next: maybe,
       deployed: fc.uniqueArray(release),
       exhausted: fc.boolean(),
+      counting: fc.boolean(),
     }),
+  }),
+  fc.record({ kind: fc.constant('held' as const), release: maybe, booted: maybe, why: fc.constantFrom('v', 'w') }),
+  fc.record({
+    ...{ kind: fc.constant('leave' as const), to: release, booted: release },
+    ...{ bootId: fc.constantFrom('1', '2'), why: fc.constant('w') },
   }),
 );
 
@@ -166,6 +172,44 @@ test('whatever happens: no bad release is worked on, and none is forgotten witho
     }),
     { numRuns: 2000 },
   );
+});
+
+test('a person who boots another deployment while the update is tried does not judge it', () => {
+  const chosen = board({ bootId: '5', booted: A, next: B, deployed: [A, B], counting: true });
+  for (const before of [after(START, ...toB), after(START, ...toB, upWithB)]) {
+    const machine = after(before, chosen);
+    assert.deepEqual(machine.state, { kind: 'idle' }, before.state.kind);
+    assert.ok(!isBad(machine, B));
+  }
+});
+
+test('an agent that lost its memory in an update goes on with it where the boot loader still counts', () => {
+  const machine = after(START, board({ bootId: '2', booted: B, next: B, deployed: [B, A], counting: true }));
+  assert.deepEqual(machine.state, { kind: 'verifying', release: B, from: A, attempt: 1 });
+});
+
+test('what must not be done now is held back, and why is said once', () => {
+  const held = after(START, { kind: 'due' }, { kind: 'held', release: B, booted: A, why: 'the robot drives' });
+  assert.deepEqual(held.state, { kind: 'blocked', release: B, why: 'the robot drives', resting: { kind: 'idle' } });
+  const nothing = after(START, { kind: 'due' }, { kind: 'held', release: A, booted: A, why: 'the robot drives' });
+  assert.deepEqual(nothing.state, { kind: 'idle' });
+
+  const staged = after(START, { kind: 'due' }, { kind: 'offered', release: B, booted: A }, { kind: 'deployed' });
+  const waiting = after(staged, { kind: 'held', release: B, booted: A, why: 'night' });
+  assert.deepEqual(waiting.state, { kind: 'staged', release: B, resting: { kind: 'idle' }, waits: 'night' });
+  assert.equal(after(waiting, { kind: 'held', release: B, booted: A, why: 'night' }), waiting);
+  assert.equal(after(waiting, { kind: 'offered', release: B, booted: A }), waiting);
+  assert.equal(after(waiting, { kind: 'offered', release: C, booted: A }).state.kind, 'downloading');
+  assert.deepEqual(after(waiting, { kind: 'offered', release: null, booted: A }).state, { kind: 'idle' });
+  assert.equal(after(waiting, { kind: 'reboot', bootId: '1', booted: A }).state.kind, 'rebooting');
+});
+
+test('a person goes back to the release before: the one that is left is not taken again', () => {
+  const good = after(START, ...toB, upWithB, { kind: 'healthy' });
+  const left = after(good, { kind: 'leave', to: A, booted: B, bootId: '2', why: 'by hand' });
+  assert.deepEqual([left.state.kind, isBad(left, B)], ['rebooting', true]);
+  const back = after(left, board({ bootId: '3', booted: A, next: A, deployed: [A] }));
+  assert.deepEqual(back.state, { kind: 'rolled-back', from: B, why: 'by hand' });
 });
 
 /** A board in the small: what the agent's actions do to it, and what power cuts and boot loaders do. */
@@ -221,6 +265,7 @@ test('cut anywhere, with releases that panic or are sick: something is always th
             next: model.next,
             deployed: [...model.deployed],
             exhausted: model.tries === 0,
+            counting: model.tries > 0,
           },
         });
         const apply = (event: Event) => {

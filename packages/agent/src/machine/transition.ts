@@ -1,4 +1,4 @@
-import type { BoardView, Event, Machine, Rebooting, Release, Resting, State, Verifying } from './state.ts';
+import type { BoardView, Event, Machine, Rebooting, Release, Resting, Staged, State, Verifying } from './state.ts';
 
 /** Reboots that are tried before the board is taken for one that cannot switch. Power cuts count as tries, so many. */
 export const REBOOT_ATTEMPTS = 10;
@@ -20,6 +20,7 @@ export function transition(machine: Machine, event: Event, at = 0): Machine {
   const { state } = machine;
   if (event.kind === 'started') return onStart(machine, event.board, at);
   if (event.kind === 'judged') return onJudged(machine, event.bad);
+  if (event.kind === 'leave') return onLeave(machine, event, at);
   switch (state.kind) {
     case 'idle':
     case 'good':
@@ -30,9 +31,11 @@ export function transition(machine: Machine, event: Event, at = 0): Machine {
       return event.kind === 'due' ? to(machine, { kind: 'checking', resting: state.resting }) : machine;
     case 'checking': {
       if (event.kind === 'unreachable') return to(machine, state.resting);
-      if (event.kind !== 'offered') return machine;
+      if (event.kind !== 'offered' && event.kind !== 'held') return machine;
       const { release, booted } = event;
       if (release === null || release === booted || isBad(machine, release)) return to(machine, state.resting);
+      if (event.kind === 'held')
+        return to(machine, { kind: 'blocked', release, why: event.why, resting: state.resting });
       return to(machine, { kind: 'downloading', release, resting: state.resting });
     }
     case 'downloading': {
@@ -43,6 +46,9 @@ export function transition(machine: Machine, event: Event, at = 0): Machine {
       return machine;
     }
     case 'staged':
+      if (event.kind === 'held')
+        return event.why === state.waits ? machine : to(machine, { ...state, waits: event.why });
+      if (event.kind === 'offered') return onOtherOffer(machine, state, event);
       if (event.kind !== 'reboot') return machine;
       return to(machine, {
         kind: 'rebooting',
@@ -58,8 +64,32 @@ export function transition(machine: Machine, event: Event, at = 0): Machine {
       return machine;
     case 'rebooting':
       // Only a start ends it.
-      return machine;
+      return event.kind === 'held' && event.why !== state.waits ? to(machine, { ...state, waits: event.why }) : machine;
   }
+}
+
+/** While a release waits for its reboot, another may be offered, or none any more. */
+function onOtherOffer(
+  machine: Machine,
+  { release: staged, resting }: Staged,
+  { release, booted }: { release: Release | null; booted: Release | null },
+): Machine {
+  if (release === staged) return machine;
+  if (release === null || release === booted || isBad(machine, release)) return to(machine, resting);
+  return to(machine, { kind: 'downloading', release, resting });
+}
+
+/** A person's word counts like a failed check: what is left is not taken again before the server forgives it. */
+function onLeave(
+  machine: Machine,
+  o: { to: Release; booted: Release; bootId: string; why: string },
+  at: number,
+): Machine {
+  const { kind } = machine.state;
+  if ((!isResting(machine.state) && kind !== 'blocked' && kind !== 'staged') || o.to === o.booted) return machine;
+  const { bootId, why } = o;
+  const back: Rebooting = { kind: 'rebooting', to: o.to, from: o.booted, bootId, attempt: 1, undo: { why } };
+  return to(remember(machine, { release: o.booted, why }, at), back);
 }
 
 /** Forgets what the server held for bad and no longer does, also as what the board rests on. */
@@ -86,7 +116,13 @@ function onStart(machine: Machine, board: BoardView, at: number): Machine {
   switch (state.kind) {
     case 'rebooting':
       return state.undo === null ? afterReboot(machine, state, board, at) : afterUndo(machine, state, board, at);
+    case 'idle':
+      // The agent has lost its memory in the middle of an update; the boot loader has not.
+      return (board.counting || board.exhausted) && isOwnChoice(machine, board)
+        ? to(machine, { kind: 'verifying', release: board.booted, from: otherThan(board.booted, board), attempt: 1 })
+        : machine;
     case 'verifying':
+      if (isChosen(state.release, board)) return to(machine, { kind: 'idle' });
       if (board.booted !== state.release) return fellBack(machine, state.release, board, at);
       if (state.attempt < VERIFY_ATTEMPTS) return to(machine, { ...state, attempt: state.attempt + 1 });
       return undo(machine, state, {
@@ -114,7 +150,9 @@ function onStart(machine: Machine, board: BoardView, at: number): Machine {
 function afterReboot(machine: Machine, state: Rebooting, board: BoardView, at: number): Machine {
   const release = state.to;
   if (board.booted === release) return to(machine, { kind: 'verifying', release, from: state.from, attempt: 1 });
-  if (board.bootId !== state.bootId && board.next === release) return fellBack(machine, release, board, at);
+  if (board.bootId !== state.bootId && board.next === release) {
+    return isChosen(release, board) ? to(machine, { kind: 'idle' }) : fellBack(machine, release, board, at);
+  }
   if (!board.deployed.includes(release)) {
     return to(machine, { kind: 'downloading', release, resting: { kind: 'idle' } });
   }
@@ -123,6 +161,21 @@ function afterReboot(machine: Machine, state: Rebooting, board: BoardView, at: n
     return to(machine, { ...state, bootId: board.bootId, attempt: state.attempt + 1 });
   }
   return fail(machine, { release, why: `the board did not boot it in ${REBOOT_ATTEMPTS} attempts` }, at);
+}
+
+/** The default runs, and nothing is known against it. */
+function isOwnChoice(machine: Machine, board: BoardView): board is BoardView & { booted: Release } {
+  return board.booted !== null && board.booted === board.next && !isBad(machine, board.booted);
+}
+
+/** Another deployment runs although the boot loader would still try `release`: a person chose it, which is no judgement. */
+function isChosen(release: Release, board: BoardView): boolean {
+  return board.counting && board.next === release && board.booted !== release;
+}
+
+/** What the boot loader would fall back to. */
+function otherThan(release: Release, board: BoardView): Release | null {
+  return board.deployed.find((other) => other !== release) ?? null;
 }
 
 function afterUndo(machine: Machine, state: Rebooting, board: BoardView, at: number): Machine {

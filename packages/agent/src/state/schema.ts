@@ -13,7 +13,7 @@ const State = z.union([
     z.object({ kind: z.literal('checking'), resting: Resting }),
     z.object({ kind: z.literal('downloading'), release: Release, resting: Resting }),
     z.object({ kind: z.literal('blocked'), release: Release, why: z.string(), resting: Resting }),
-    z.object({ kind: z.literal('staged'), release: Release, resting: Resting }),
+    z.object({ kind: z.literal('staged'), release: Release, resting: Resting, waits: z.string().optional() }),
     z.object({
       kind: z.literal('rebooting'),
       to: Release,
@@ -21,6 +21,7 @@ const State = z.union([
       bootId: z.string(),
       attempt: z.number(),
       undo: z.object({ why: z.string() }).nullable(),
+      waits: z.string().optional(),
     }),
     z.object({ kind: z.literal('verifying'), release: Release, from: Release.nullable(), attempt: z.number() }),
   ]),
@@ -56,6 +57,20 @@ export type Transfer = z.infer<typeof Transfer>;
 const Pointed = z.object({ release: Release, url: z.string(), ref: z.string().nullable() });
 export type Pointed = z.infer<typeof Pointed>;
 
+/** What a release will take on the wire, as the server said before it was fetched. */
+const Planned = z.object({
+  release: Release,
+  objects: z.number(),
+  bytes: z.number(),
+  /** By static delta. */
+  delta: z.boolean(),
+});
+export type Planned = z.infer<typeof Planned>;
+
+/** Why, and since when (ms), a person wants the board to stay as it is. */
+const Pinned = z.object({ why: z.string(), at: z.number() });
+export type Pinned = z.infer<typeof Pinned>;
+
 export const StateFile = z.object({
   version: z.literal(1),
   machine: z.object({
@@ -72,5 +87,11 @@ export const StateFile = z.object({
   transfer: Transfer.nullable(),
   /** Set when the last release that was fetched is a developer's; files of older agents lack it. */
   pointed: Pointed.nullable().default(null),
+  planned: Planned.nullable().default(null),
+  pinned: Pinned.nullable().default(null),
+  /** Id of the last request of a person that was taken up. */
+  handled: z.string().nullable().default(null),
+  /** ms since the epoch: the latest that the server's clock was seen to show. It cannot be earlier than that. */
+  serverTime: z.number().nullable().default(null),
 });
 export type StateFile = z.infer<typeof StateFile>;

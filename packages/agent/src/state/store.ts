@@ -15,6 +15,10 @@ export const EMPTY: StateFile = {
   lastError: null,
   transfer: null,
   pointed: null,
+  planned: null,
+  pinned: null,
+  handled: null,
+  serverTime: null,
 };
 
 /** The agent's memory on disk. */

@@ -159,6 +159,7 @@ export async function createFixture(o: { memory?: boolean } = {}): Promise<Fixtu
       }
       return void (state.offered === null ? refuse(fixture.absence) : res.end(`${state.offered}\n`));
     }
+    if (path.startsWith('/device/download')) return refuse('not-found');
     if (path === '/device' && req.method === 'GET') {
       const registered = { channel: channel.followed, repository: 'public', badReleases: [...fixture.bad] };
       return void res.end(JSON.stringify(registered));

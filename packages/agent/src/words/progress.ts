@@ -1,6 +1,6 @@
 import type { AgentProgress } from '../cycle/cycle.ts';
 import type { State } from '../machine/index.ts';
-import type { Transfer } from '../state/schema.ts';
+import type { Planned, Transfer } from '../state/schema.ts';
 import { bytesInWords, counted, inOneLine, shortCommit, timeInWords } from './amounts.ts';
 
 /** Something that is worth a line: what kind of thing, how good it is, and what there is to say. */
@@ -22,6 +22,12 @@ export function progressInWords(progress: AgentProgress): Said | null {
       if (state.kind === 'checking') return null;
       return { label: state.kind, tone: state.kind, text: stateInWords(state), output: '' };
     }
+    case 'up': {
+      const text = progress.booted === null ? 'nothing runs yet' : `runs ${shortCommit(progress.booted)}`;
+      return { label: 'up', tone: 'good', text, output: '' };
+    }
+    case 'plan':
+      return { label: 'to fetch', tone: 'busy', text: planInWords(progress.planned), output: '' };
     case 'transfer':
       return { label: 'fetched', tone: 'busy', text: transferInWords(progress.transfer), output: '' };
     case 'check': {
@@ -49,10 +55,12 @@ export function stateInWords(state: State): string {
       return '';
     case 'good':
     case 'downloading':
-    case 'staged':
     case 'verifying':
       return shortCommit(state.release);
+    case 'staged':
+      return `${shortCommit(state.release)}${state.waits === undefined ? '' : `  ${inOneLine(state.waits)}`}`;
     case 'rebooting':
+      if (state.waits !== undefined) return `into ${shortCommit(state.to)}: ${inOneLine(state.waits)}`;
       return state.undo === null
         ? `into ${shortCommit(state.to)}`
         : `back to ${shortCommit(state.to)}: ${inOneLine(state.undo.why)}`;
@@ -62,6 +70,12 @@ export function stateInWords(state: State): string {
     case 'rolled-back':
       return `from ${shortCommit(state.from)}: ${inOneLine(state.why)}`;
   }
+}
+
+/** What a release will take on the wire. */
+export function planInWords({ objects, bytes, delta }: Planned): string {
+  if (bytes === 0) return 'nothing: all of it is here';
+  return `${bytesInWords(bytes)} in ${delta ? 'a static delta' : counted(objects, 'object')}`;
 }
 
 /** What an update cost on the wire, against the whole. */

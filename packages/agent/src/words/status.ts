@@ -1,6 +1,6 @@
 import type { AgentStatus } from '../cycle/status.ts';
 import { counted, inOneLine, shortCommit, timeInWords } from './amounts.ts';
-import { stateInWords, transferInWords } from './progress.ts';
+import { planInWords, stateInWords, transferInWords } from './progress.ts';
 
 /** A labelled line about a board. */
 export interface Field {
@@ -24,7 +24,15 @@ export function statusInWords(status: AgentStatus, now: number): Field[] {
   if (running !== null && pointed?.release === running.commit) {
     fields.push({ label: 'fetched from', value: inOneLine(pointed.url) });
   }
+  if (status.pinned !== null) {
+    fields.push({ label: 'pinned', value: inOneLine(status.pinned.why), tone: 'warn' });
+  }
+  if (status.bootLoader !== 'none') fields.push({ label: 'boot loader', value: status.bootLoader });
   if (status.lastError !== null) fields.push({ label: 'problem', value: inOneLine(status.lastError), tone: 'warn' });
+  const { planned } = status;
+  if (planned !== null && planned.release !== running?.commit) {
+    fields.push({ label: 'to fetch', value: `${shortCommit(planned.release)}  ${planInWords(planned)}` });
+  }
   if (transfer !== null) fields.push({ label: 'last update', value: transferInWords(transfer) });
   for (const bad of status.bad) {
     fields.push({ label: 'never again', value: `${shortCommit(bad.release)}  ${inOneLine(bad.why)}` });

@@ -29,3 +29,14 @@ export function ostree(args: readonly string[], signal?: AbortSignal): Promise<s
     });
   });
 }
+
+let setDefault: Promise<boolean> | null = null;
+
+/** Whether this `ostree` can make any deployment the default one (since 2023). */
+export function supportsSetDefault(): Promise<boolean> {
+  setDefault ??= ostree(['admin', '--help']).then(
+    (text) => /^\s+set-default\b/m.test(text),
+    () => false,
+  );
+  return setDefault;
+}

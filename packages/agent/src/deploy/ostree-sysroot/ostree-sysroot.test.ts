@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { runOnce } from '../../cycle/agent.ts';
 import { agentStatus } from '../../cycle/status.ts';
 import { createFixture, type Fixture } from '../../testing/fixture.ts';
-import { parsePullOutput, parseStatus } from './status.ts';
+import { parseStatus } from './status.ts';
 
 const run = promisify(execFile);
 const skip = process.getuid?.() === 0 ? false : 'ostree admin needs root';
@@ -151,11 +151,4 @@ test('the output of ostree admin status is read as libostree prints it', () => {
     ],
   );
   assert.deepEqual(parseStatus('No deployments.\n'), []);
-  assert.deepEqual(
-    parsePullOutput(
-      '3 metadata, 2 content objects fetched; 1.5 kB transferred in 0 seconds; 0 bytes content written\n',
-    ),
-    { objects: 5, bytes: 1500 },
-  );
-  assert.deepEqual(parsePullOutput(''), { objects: 0, bytes: 0 });
 });

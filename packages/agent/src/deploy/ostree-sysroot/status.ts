@@ -39,17 +39,12 @@ export function parseStatus(text: string): SysrootDeployment[] {
   return deployments;
 }
 
-/** Objects and bytes in `ostree pull`'s last line. Bytes are as precise as its "12.3 MB". */
-export function parsePullOutput(text: string): { objects: number; bytes: number } {
-  const fetched = /(\d+) metadata, (\d+) content objects fetched; ([\d.]+)[\s\u00a0]*([A-Za-z]+) transferred/.exec(
-    text,
-  );
-  if (fetched === null) return { objects: 0, bytes: 0 };
-  const unit = { B: 1, bytes: 1, byte: 1, kB: 1e3, KiB: 1024, MB: 1e6, MiB: 1024 ** 2, GB: 1e9, GiB: 1024 ** 3 }[
-    fetched[4] ?? ''
-  ];
-  return {
-    objects: Number(fetched[1]) + Number(fetched[2]),
-    bytes: Math.round(Number(fetched[3]) * (unit ?? 1)),
-  };
+/** A deployment by the name of its folder, `<commit>.<serial>`; null for another name. */
+export function deploymentOf(name: string): Deployment | null {
+  const match = /^([0-9a-f]{64})\.(\d+)$/.exec(name);
+  return match === null ? null : { commit: match[1] ?? '', serial: Number(match[2]) };
+}
+
+export function same(deployment: Deployment, other: Deployment | null): boolean {
+  return other !== null && deployment.commit === other.commit && deployment.serial === other.serial;
 }

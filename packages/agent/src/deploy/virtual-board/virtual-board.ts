@@ -58,6 +58,22 @@ export function createVirtualBoard(o: VirtualBoardOptions): Deployer {
       if ((await readBooted(layout)) === null) await boot(layout, checkpoint);
     },
     status: () => status(layout),
+    async plan(commit, options) {
+      const unknown = { objects: null, bytes: null, unpacked: null, delta: null };
+      if (options.at !== null) return unknown;
+      const { deployments } = await status(layout);
+      const held = [...new Set(deployments.map((deployment) => deployment.commit))].slice(0, 8);
+      const size = await o.remote.size(commit, held, options.signal);
+      if (size === null) return unknown;
+      const { objects, bytes, unpacked, delta } = size;
+      // The engine takes a delta where it is smaller, too.
+      if (delta === null || delta.bytes >= bytes) return { objects, bytes, unpacked, delta: null };
+      return { objects: delta.files.length + delta.fallbacks, bytes: delta.bytes, unpacked, delta };
+    },
+
+    // It is a folder among others: what is lacking shows when it is written.
+    makeRoom: async () => {},
+
     async pull(commit, options) {
       try {
         return await pullCommit(layout, o.remote, commit, options);
@@ -143,6 +159,11 @@ export function createVirtualBoard(o: VirtualBoardOptions): Deployer {
       await keepOnly(layout, [running], checkpoint);
     },
 
+    // A folder has nobody who would reboot it when time is up.
+    endTrial: async () => {},
+
+    bootLoader: async () => 'none',
+
     async checks() {
       const running = (await readBooted(layout))?.deployment ?? null;
       if (running === null) throw new AgentError('deploy-failed', 'no deployment runs on this board');
@@ -171,6 +192,7 @@ async function status(layout: Layout): Promise<BoardStatus> {
     deployed: [...new Set(deployments.map((deployment) => deployment.commit))],
     deployments,
     exhausted: order?.tries === 0,
+    counting: typeof order?.tries === 'number' && order.tries > 0,
   };
 }
 
@@ -185,7 +207,7 @@ async function pullCommit(
   layout: Layout,
   remote: Remote,
   commit: string,
-  o: Omit<PullOptions, 'channel'>,
+  o: Pick<PullOptions, 'at' | 'signal' | 'onProgress'>,
 ): Promise<PullReport> {
   const repo = await createRepo(layout.repo, { mode: 'archive' });
   const source =
