@@ -36,7 +36,7 @@ export async function createRepository(folder: string, project: Project): Promis
   const clone = join(folder, project);
   mkdirSync(folder, { recursive: true });
   await git('init', '--quiet', '--bare', origin);
-  cpSync(join(example, project), clone, { recursive: true });
+  cpSync(join(example, project), clone, { recursive: true, verbatimSymlinks: true });
   await git('init', '--quiet', clone);
   await git('-C', clone, 'remote', 'add', 'origin', origin);
   await commitAndPush({ project, origin, clone }, `The robot's ${project}`);

@@ -32,9 +32,15 @@ class System(unittest.TestCase):
 
     def test_health_checks_can_be_run(self) -> None:
         checks = sorted(Path("/usr/lib/treeline/check").glob("*.d/*"))
-        self.assertEqual([check.name for check in checks], ["10-drive-track", "50-frame-rate"])
+        self.assertEqual([check.name for check in checks], ["10-drive-track", "20-program-runs", "50-frame-rate"])
         for check in checks:
             self.assertTrue(os.access(check, os.X_OK), check)
+
+    def test_systemd_starts_the_program(self) -> None:
+        units = Path("/usr/lib/systemd/system")
+        self.assertIn("ExecStart=/usr/bin/road-follower run", (units / "road-follower.service").read_text("utf-8"))
+        dropin = units / "multi-user.target.d/50-road-follower.conf"
+        self.assertIn("Wants=road-follower.service", dropin.read_text("utf-8"))
 
     def test_state_and_settings_lie_where_ostree_expects_them(self) -> None:
         self.assertEqual(os.readlink("/home"), "var/home")

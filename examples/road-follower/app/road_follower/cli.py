@@ -4,13 +4,14 @@ Exit codes: 0 it went well, 1 the drive failed, 2 wrong usage or files that can'
 """
 
 import argparse
+import itertools
 import json
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from road_follower import __version__, camera, model, pgm, settings, simulator
+from road_follower import __version__, camera, model, pgm, service, settings, simulator
 from road_follower.track import TRACKS
 from road_follower.wheels import Pose
 
@@ -36,6 +37,22 @@ def _drive(options: argparse.Namespace) -> int:
     else:
         print(journey, file=sys.stdout if journey.finished else sys.stderr)
     return 0 if journey.finished else 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    chosen = settings.load(options.settings)
+    pilot = model.load(options.model or chosen.model)
+    pace = service.pace(simulator.FRAME)
+    service.notify("READY=1")
+    for lap in itertools.count(1):
+        journey = simulator.drive(TRACKS[options.track], pilot, chosen.cruise, pace)
+        print(f"lap {lap}: {journey}", flush=True)
+        service.notify(f"STATUS=lap {lap}: {journey}")
+        if not journey.finished:
+            return 1
+        if lap == options.laps:
+            break
+    return 0
 
 
 def _steer(options: argparse.Namespace) -> int:
@@ -76,6 +93,11 @@ def _parser() -> argparse.ArgumentParser:
     drive.add_argument("--track", choices=TRACKS, default="circuit")
     drive.add_argument("--json", action="store_true", help="print the journey as JSON")
     drive.set_defaults(command=_drive)
+
+    run = commands.add_parser("run", parents=[common], help="drive lap after lap, as fast as a robot does")
+    run.add_argument("--track", choices=TRACKS, default="circuit")
+    run.add_argument("--laps", type=int, help="stop after so many (default: never)")
+    run.set_defaults(command=_run)
 
     steer = commands.add_parser("steer", parents=[common], help="say what the model does for camera images")
     steer.add_argument("image", type=Path, nargs="+", help="PGM file")

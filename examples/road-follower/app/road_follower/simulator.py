@@ -4,6 +4,7 @@ Deterministic: the same track, pilot and speed give the same journey, on every r
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -55,13 +56,17 @@ class Journey:
         return asdict(self)
 
 
-def drive(track: Track, pilot: Pilot, cruise: float) -> Journey:
-    """Drive until the end of the track, or until the robot leaves the road or gets nowhere."""
+def drive(track: Track, pilot: Pilot, cruise: float, pace: Callable[[], None] = lambda: None) -> Journey:
+    """Drive until the end of the track, or until the robot leaves the road or gets nowhere.
+
+    `pace` is called before each picture; it may wait.
+    """
     wheels = SimulatedWheels(Pose(0.0, 0.0, 0.0))
     deviations: list[float] = []
     worst, worst_at, along = 0.0, 0.0, 0.0
     frames_allowed = math.ceil(track.length / cruise / FRAME * 3)
     for frame in range(frames_allowed):
+        pace()
         steering = pilot.steer(view(track, wheels.pose, Weather(seed=frame)))
         wheels.drive(*wheel_speeds(steering, cruise))
         wheels.advance(FRAME)

@@ -4,8 +4,9 @@ import json
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
-from road_follower import cli, pgm
+from road_follower import cli, pgm, simulator
 from tests import models
 
 
@@ -32,6 +33,22 @@ class CommandLine(unittest.TestCase):
     def test_a_drive_can_be_read_by_programs(self) -> None:
         _, out, _ = run("drive", "--track", "straight", "--model", self.model, "--json")
         self.assertEqual(json.loads(out)["track"], "straight")
+
+    def test_laps_are_driven_one_after_the_other_until_one_fails(self) -> None:
+        paced: list[object] = []
+
+        def drive(*arguments: object) -> simulator.Journey:
+            paced.append(arguments[-1])
+            return simulator.Journey("circuit", len(paced) < 3, 10.2, 34.0, 0.02, 0.05, 3.0, "a bend")
+
+        with mock.patch("road_follower.simulator.drive", drive):
+            code, out, _ = run("run", "--model", self.model)
+            self.assertEqual(code, 1)
+            self.assertRegex(out, r"^lap 1: track circuit: finished.*\nlap 2: .*finished.*\nlap 3: .*stuck")
+            self.assertEqual(len(set(paced)), 1)
+            self.assertEqual(run("run", "--model", self.model, "--laps", 1)[0], 1)
+            paced.clear()
+            self.assertEqual(run("run", "--model", self.model, "--laps", 2)[0], 0)
 
     def test_what_the_camera_saw_can_be_steered_by(self) -> None:
         picture = self.folder / "view.pgm"

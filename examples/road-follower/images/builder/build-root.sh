@@ -43,16 +43,8 @@ for package in $(lines_of "$here/left-out.txt"); do
     "$package" "$arch"
 done >"$work/state/status"
 
-# The Debian mirror that this host uses already, else the official one. Only the suite that we name and only
-# Debian's own packages: what else the host's sources offer must not slip into the tree.
-apt-get indextargets --format 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(REPO_URI) $(RELEASE) main' \
-  'Created-By: Packages' 'Origin: Debian' 'Component: main' 2>/dev/null |
-  grep -E " $suite(-updates|-security)? main\$" | sort -u >"$work/sources.list" || true
-if ! grep -q " $suite main" "$work/sources.list"; then
-  key=signed-by=/usr/share/keyrings/debian-archive-keyring.gpg
-  printf 'deb [%s] http://deb.debian.org/%s main\n' "$key" "debian $suite" "$key" "debian $suite-updates" \
-    "$key" "debian-security $suite-security" >"$work/sources.list"
-fi
+. "$here/debian-sources.sh"
+debian_sources "$suite" >"$work/sources.list"
 
 apt() {
   lists=$1 && shift
