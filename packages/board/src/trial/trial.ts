@@ -47,7 +47,7 @@ export type Action =
 
 /** How a leg went, in seconds. What the device did not report is null. */
 export interface LegReport {
-  name: Leg['name'];
+  name: string;
   target: string;
   seconds: number;
   /** Until it began to fetch. */

@@ -1,0 +1,137 @@
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+
+/** What differs between the two kinds of board. */
+export interface Kind {
+  name: 'x86_64' | 'aarch64';
+  board: string;
+  loader: 'grub' | 'uboot';
+  kernel: string;
+  debian: 'amd64' | 'arm64';
+}
+
+export const KINDS: Record<Kind['name'], Kind> = {
+  x86_64: { name: 'x86_64', board: 'qemu-x86_64', loader: 'grub', kernel: 'linux-image-cloud-amd64', debian: 'amd64' },
+  aarch64: { name: 'aarch64', board: 'qemu-aarch64', loader: 'uboot', kernel: 'linux-image-arm64', debian: 'arm64' },
+};
+
+export const CHANNEL = 'board/stable';
+
+/** Everything that boots, takes updates, and answers on the network; documentation and translations stay out. */
+function packagesOf(kind: Kind): string {
+  const packages = [kind.kernel, 'systemd', 'systemd-sysv', 'udev', 'dbus', 'kmod', 'initramfs-tools', 'zstd'];
+  return [...packages, 'ostree', 'ostree-boot', 'nodejs', 'ca-certificates', 'e2fsprogs', 'iproute2', 'procps'].join(',');
+}
+
+/** The pipeline: a whole Debian, made into a tree that boots, and what this project puts on top of it. */
+function pipelineOf(kind: Kind): string {
+  const excluded = ['/usr/share/doc/*', '/usr/share/man/*', '/usr/share/locale/*', '/usr/share/info/*'];
+  return `jobs:
+  debian:
+    image: host
+    root: true
+    network: true
+    paths: []
+    inputs: { tools: treeline/tools }
+    timeout: 40m
+    disk: 6G
+    run: |
+      mmdebstrap --quiet --mode=root --variant=minbase --architectures=${kind.debian} \\
+        --include=${packagesOf(kind)} \\
+        ${excluded.map((path) => `--dpkgopt='path-exclude=${path}'`).join(' ')} \\
+        bookworm /tmp/root
+      chroot /tmp/root systemctl enable --quiet systemd-networkd
+      /in/tools/bin/ostreeify --hostname board /tmp/root "$OUT/debian"
+      mkdir "$OUT/kernel" && ls "$OUT/debian/usr/lib/modules" >"$OUT/kernel/version"
+    outputs: { debian: debian, kernel: kernel }
+
+  system:
+    compose:
+      - tree: debian
+      - tree: treeline/boot
+        from: /${kind.loader}
+      - tree: treeline/agent
+      - source: root
+        at: /
+    output: system
+
+publish:
+  - artifact: system
+    channel: ${CHANNEL}
+`;
+}
+
+const NETWORK = '[Match]\nType=ether\n\n[Network]\nDHCP=yes\n';
+
+/** Looks often, and says on the console what it does. */
+const AGENT = 'poll: 3s\nconsole: true\n';
+
+const APP = '[Unit]\nDescription=The app\n\n[Service]\nExecStart=/usr/bin/app\nRestart=always\n';
+
+/** The app has to run, and may not be broken. */
+const CHECK = `#!/bin/sh
+set -eu
+read -r version </usr/share/app/version
+echo "app $version"
+test "$version" != broken || { echo 'the app of this version is broken'; exit 1; }
+systemctl is-active --quiet app.service
+`;
+
+/** The git repository of the project. Each release is a commit. */
+export class Project {
+  readonly path: string;
+  readonly #kind: Kind;
+
+  constructor(path: string, kind: Kind) {
+    this.path = path;
+    this.#kind = kind;
+    mkdirSync(path, { recursive: true });
+    this.#git('init', '--quiet', '--initial-branch=main');
+  }
+
+  /** The first release. */
+  begin(): void {
+    this.#write('treeline.yaml', pipelineOf(this.#kind));
+    this.#write('root/usr/etc/systemd/network/10-wired.network', NETWORK);
+    this.#write('root/usr/etc/treeline/agent.yaml', AGENT);
+    this.#write('root/usr/lib/systemd/system/app.service', APP);
+    this.#write('root/usr/lib/systemd/system/multi-user.target.d/app.conf', '[Unit]\nWants=app.service\n');
+    this.#write('root/usr/bin/app', '#!/bin/sh\nexec sleep infinity\n', 0o755);
+    this.#write('root/usr/lib/treeline/check/required.d/10-app', CHECK, 0o755);
+    this.version('A');
+  }
+
+  /** A release that differs in one file. */
+  version(name: string): void {
+    this.#write('root/usr/share/app/version', `${name}\n`);
+    this.#commit(`Release ${name}`);
+  }
+
+  /** A release whose files are broken as told: path to content. Undone by `mend`. */
+  breakFiles(name: string, files: Record<string, string>): void {
+    for (const [path, content] of Object.entries(files)) this.#write(`root/${path}`, content, 0o755);
+    this.#commit(`Release ${name}`);
+  }
+
+  mend(files: readonly string[]): void {
+    for (const path of files) rmSync(join(this.path, 'root', path));
+  }
+
+  #write(path: string, content: string, mode = 0o644): void {
+    const full = join(this.path, path);
+    mkdirSync(dirname(full), { recursive: true });
+    writeFileSync(full, content);
+    chmodSync(full, mode);
+  }
+
+  #commit(subject: string): void {
+    this.#git('add', '--all');
+    this.#git('commit', '--quiet', '--message', subject);
+  }
+
+  #git(...args: string[]): void {
+    const identity = ['-c', 'user.name=Board', '-c', 'user.email=board@example.org'];
+    execFileSync('git', ['-C', this.path, ...identity, ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
+  }
+}
