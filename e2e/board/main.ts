@@ -8,7 +8,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { type Board, lastLines, legTable, type LegReport, makeRawImage, openBoard, readBoardFile } from '@treeline/board';
+import {
+  type Board,
+  type LegReport,
+  lastLines,
+  legTable,
+  makeRawImage,
+  openBoard,
+  readBoardFile,
+} from '@treeline/board';
 import type { DeviceDetail, EnrolmentToken, RunDetail } from '@treeline/server';
 import { TreelineServer } from '../testing/treeline-server.ts';
 import { Api } from './api.ts';
@@ -28,6 +36,13 @@ const log = join(folder, 'console.log');
 const server = new TreelineServer(join(folder, 'data'));
 const legs: LegReport[] = [];
 let board: Board | null = null as Board | null;
+// The board dies with this process, whatever ends it; the server has to be told.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    say(`ended by ${signal}`);
+    void server.stop().finally(() => process.exit(130));
+  });
+}
 try {
   await main();
   say('passed');
@@ -137,11 +152,7 @@ async function leg(api: Api, name: string, commit: string, begin: () => Promise<
 }
 
 /** The board takes a release, comes back from it by itself, says why, and does not take it again. */
-async function fallsBack(
-  api: Api,
-  name: string,
-  o: { bad: string; good: string; why: RegExp },
-): Promise<void> {
+async function fallsBack(api: Api, name: string, o: { bad: string; good: string; why: RegExp }): Promise<void> {
   const start = await mark(api);
   const back = await until(`${name} is left by itself`, api, (device) => {
     return device.state === 'rolled-back' && device.rolledBackFrom === o.bad && device.current === o.good;
@@ -153,7 +164,11 @@ async function fallsBack(
   // Several looks at the server later it still runs what it ran, and has not begun again.
   const boots = board!.boots;
   const seen = Date.parse(back.lastSeen ?? '');
-  const later = await until(`${name} is not taken again`, api, (device) => Date.parse(device.lastSeen ?? '') > seen + 10_000);
+  const later = await until(
+    `${name} is not taken again`,
+    api,
+    (device) => Date.parse(device.lastSeen ?? '') > seen + 10_000,
+  );
   assert.equal(later.current, o.good);
   assert.equal(board!.boots, boots);
   assert.equal(installations(later, o.bad), installations(back, o.bad));
@@ -183,7 +198,11 @@ function note(name: string, commit: string, start: Start, device: DeviceDetail):
   };
   const span = (from: number | null, to: number | null) =>
     from === null || to === null ? null : Math.max(0, to - from) / 1000;
-  const [started, fetched, installing] = [at('EcuDownloadStarted'), at('EcuDownloadCompleted'), at('EcuInstallationStarted')];
+  const [started, fetched, installing] = [
+    at('EcuDownloadStarted'),
+    at('EcuDownloadCompleted'),
+    at('EcuInstallationStarted'),
+  ];
   const [applied, completed] = [at('EcuInstallationApplied'), at('EcuInstallationCompleted')];
   const details = events.find(({ type }) => type === 'EcuDownloadCompleted')?.details ?? '';
   const said = /(\d+) objects, (\d+) bytes/.exec(details);
@@ -197,11 +216,7 @@ function note(name: string, commit: string, start: Start, device: DeviceDetail):
 }
 
 /** Looks at the server's record of the device until it is as it should be. */
-async function until(
-  what: string,
-  api: Api,
-  holds: (device: DeviceDetail) => boolean,
-): Promise<DeviceDetail> {
+async function until(what: string, api: Api, holds: (device: DeviceDetail) => boolean): Promise<DeviceDetail> {
   return await timed(what, async () => {
     const deadline = Date.now() + 240_000 * patience;
     for (;;) {

@@ -21,7 +21,9 @@ export const CHANNEL = 'board/stable';
 /** Everything that boots, takes updates, and answers on the network; documentation and translations stay out. */
 function packagesOf(kind: Kind): string {
   const packages = [kind.kernel, 'systemd', 'systemd-sysv', 'udev', 'dbus', 'kmod', 'initramfs-tools', 'zstd'];
-  return [...packages, 'ostree', 'ostree-boot', 'nodejs', 'ca-certificates', 'e2fsprogs', 'iproute2', 'procps'].join(',');
+  return [...packages, 'ostree', 'ostree-boot', 'nodejs', 'ca-certificates', 'e2fsprogs', 'iproute2', 'procps'].join(
+    ',',
+  );
 }
 
 /** The pipeline: a whole Debian, made into a tree that boots, and what this project puts on top of it. */

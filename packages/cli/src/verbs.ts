@@ -158,6 +158,18 @@ export const verbs: Verb[] = [
     load: () => import('./verbs/image.ts'),
   },
   {
+    name: 'board',
+    usage: '[list|run]',
+    summary: 'boards; boot an image on one',
+    load: () => import('./verbs/board.ts'),
+  },
+  {
+    name: 'console',
+    usage: '[ID]',
+    summary: 'the serial line of a board that is being tried here',
+    load: () => import('./verbs/console.ts'),
+  },
+  {
     name: 'agent',
     usage: 'enrol|run|status',
     summary: 'the update agent, on a device',

@@ -34,7 +34,8 @@ export interface TrialTools {
  * `look` and `makeImage` throw; the signal's reason
  */
 export async function runTrial(subject: TrialSubject, tools: TrialTools): Promise<TrialReport> {
-  const { board, note } = tools;
+  const { board } = tools;
+  const note = (line: string): void => tools.note(line);
   const over = new AbortController();
   const signal = AbortSignal.any([tools.signal, over.signal]);
   const begun = performance.now();

@@ -35,7 +35,7 @@ function planned(o: { system?: Tree; released?: Tree; treeline?: string; known?:
 
 function ready(step: PlanStep) {
   assert.equal(step.state, 'ready');
-  const { key, document } = step as Extract<PlanStep, { state: 'ready' }>;
+  const { key, document } = step;
   assert.equal(document.kind, 'board');
   return { key, document };
 }

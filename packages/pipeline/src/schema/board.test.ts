@@ -10,7 +10,7 @@ function parse(job: string, more = ''): BoardJob {
   const { jobs } = parsePipeline(`jobs:\n  ${maker}\n  try: ${job}\n${more}`, { project: 'p' });
   const found = jobs.find((one) => one.name === 'try');
   assert.equal(found?.kind, 'board');
-  return found as BoardJob;
+  return found;
 }
 
 function faultsOf(job: string): string[] {

@@ -32,7 +32,7 @@ async function setUp(t: TestContext) {
   const makeSystem = async (files: Record<string, string>) => {
     const lease = await runner.lease(10);
     assert.equal(lease?.job.job, 'system');
-    await runner.complete(lease!, { status: 'passed', outputs: { system: await storeFiles(server.dataDir, files) } });
+    await runner.complete(lease, { status: 'passed', outputs: { system: await storeFiles(server.dataDir, files) } });
   };
   const leaseBoard = async () => {
     const lease = await runner.lease(10, { boards: ['rig'] });
