@@ -48,8 +48,8 @@ export function entryFile(boot: string, path: string): string {
 }
 
 /** `<commit>.<serial>` of the deployment that an entry boots; null if there is none. */
-export async function entryDeployment(sysroot: string, entry: BootEntry): Promise<string | null> {
-  const path = /(?:^|\s)ostree=(\S+)/.exec(entry.options)?.[1];
+export async function entryDeployment(sysroot: string, { options }: Pick<BootEntry, 'options'>): Promise<string | null> {
+  const path = /(?:^|\s)ostree=(\S+)/.exec(options)?.[1];
   if (path === undefined) return null;
   const target = await readlink(join(sysroot, path)).catch(() => null);
   return target === null ? null : basename(target);

@@ -5,14 +5,17 @@ import { overwrite } from './esp.ts';
 import { formatGrubEnv, parseGrubEnv } from './grub.ts';
 import { formatUbootEnv, parseUbootEnv } from './uboot.ts';
 
+/** What is booted: an entry of OSTree's menu by its place, or an entry of the partition's own by its kernel arguments. */
+export type Chosen = { entry: 0 | 1 } | { options: string };
+
 /**
- * Does to a folder that plays the EFI system partition what the boot loaders' own scripts do at a boot, and returns
- * which entry is booted: 0 the first, 1 the second. A board that is a folder has nobody else who would.
+ * Does to a folder that plays the EFI system partition what the boot loaders' own scripts do at a boot. A board that is
+ * a folder has nobody else who would.
  */
-export async function playBoot(kind: BootLoaderKind, esp: string): Promise<0 | 1> {
-  if (kind === 'grub') return playGrub(join(esp, 'grubenv'));
-  if (kind === 'uboot') return playUboot(join(esp, 'uboot.env'));
-  return kind === 'systemd-boot' ? playSystemdBoot(join(esp, 'loader/entries')) : 0;
+export async function playBoot(kind: BootLoaderKind, esp: string): Promise<Chosen> {
+  if (kind === 'grub') return { entry: await playGrub(join(esp, 'grubenv')) };
+  if (kind === 'uboot') return { entry: await playUboot(join(esp, 'uboot.env')) };
+  return kind === 'systemd-boot' ? playSystemdBoot(join(esp, 'loader/entries')) : { entry: 0 };
 }
 
 async function playGrub(path: string): Promise<0 | 1> {
@@ -38,15 +41,29 @@ async function playUboot(path: string): Promise<0 | 1> {
   return count > BOOT_TRIES ? 1 : 0;
 }
 
-async function playSystemdBoot(folder: string): Promise<0 | 1> {
+async function playSystemdBoot(folder: string): Promise<Chosen> {
   const names = await readdir(folder).catch(() => []);
+  const entries: { name: string; version: number; options: string; id: string; left: number | null; done: number }[] = [];
   for (const name of names) {
-    const match = /^(.*)\+([0-9]+)(?:-([0-9]+))?\.conf$/.exec(name);
+    const match = /^(.*?)(?:\+([0-9]+)(?:-([0-9]+))?)?\.conf$/.exec(name);
     if (match === null) continue;
-    const left = Number(match[2]);
-    if (left === 0) return 1;
-    const tried = Number(match[3] ?? 0) + 1;
-    await rename(join(folder, name), join(folder, `${match[1]}+${left - 1}-${tried}.conf`));
+    const text = await readFile(join(folder, name), 'utf8');
+    entries.push({
+      name,
+      id: match[1] ?? '',
+      left: match[2] === undefined ? null : Number(match[2]),
+      done: Number(match[3] ?? 0),
+      version: Number(/^version (\d+)$/m.exec(text)?.[1] ?? 0),
+      options: /^options (.*)$/m.exec(text)?.[1] ?? '',
+    });
   }
-  return 0;
+  // What has no tries left comes last.
+  entries.sort((a, b) => Number(a.left === 0) - Number(b.left === 0) || b.version - a.version);
+  const [first] = entries;
+  if (first === undefined) return { entry: 0 };
+  if (first.left !== null && first.left > 0) {
+    const name = `${first.id}+${first.left - 1}-${first.done + 1}.conf`;
+    await rename(join(folder, first.name), join(folder, name));
+  }
+  return { options: first.options };
 }

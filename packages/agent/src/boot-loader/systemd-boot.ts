@@ -30,9 +30,16 @@ export function createSystemdBoot(partition: SystemPartition, boot: string): Boo
     }
     return null;
   };
-  const renameCounted = (to: (id: string) => string) =>
+  /** The first entry, where there is a second one. */
+  const first = async (folder: string) => {
+    const names = (await readdir(join(folder, 'loader/entries')).catch(() => [])).filter((name) => OURS.test(name));
+    const place = (name: string) => Number(/^ostree-(\d+)/.exec(name)?.[1] ?? 0);
+    const [name] = names.sort((a, b) => place(b) - place(a));
+    return name === undefined || names.length < 2 ? null : { name, id: OURS.exec(name)?.[1] ?? '' };
+  };
+  const renameEntry = (choose: (folder: string) => Promise<{ name: string; id: string } | null>, to: (id: string) => string) =>
     partition.write(async (folder) => {
-      const entry = await counted(folder);
+      const entry = await choose(folder);
       if (entry === null) return false;
       const entries = join(folder, 'loader/entries');
       if (to(entry.id) !== entry.name) await rename(join(entries, entry.name), join(entries, to(entry.id)));
@@ -53,9 +60,9 @@ export function createSystemdBoot(partition: SystemPartition, boot: string): Boo
       armed = false;
     },
     async proveGood() {
-      await renameCounted((id) => `${id}.conf`);
+      await renameEntry(counted, (id) => `${id}.conf`);
     },
-    giveUp: () => renameCounted((id) => `${id}+0-${BOOT_TRIES}.conf`),
+    giveUp: () => renameEntry(first, (id) => `${id}+0-${BOOT_TRIES}.conf`),
   };
 }
 

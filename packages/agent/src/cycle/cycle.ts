@@ -1,9 +1,9 @@
 import { OstreeError } from '@treeline/ostree/errors.ts';
-import type { BoardStatus, Checkpoint, Deployer, DownloadPlan, PullProgress } from '../deploy/deployer.ts';
+import type { BoardStatus, Checkpoint, Deployer, Deployment, DownloadPlan, PullProgress } from '../deploy/deployer.ts';
 import { AgentError, messageOf, systemCode } from '../errors.ts';
 import type { GatewayClient } from '../gateway/client.ts';
 import { type CheckResult, runChecks } from '../health/checks.ts';
-import { isResting, type Machine, type State } from '../machine/index.ts';
+import { type BadRelease, isResting, type Machine, type State } from '../machine/index.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Planned, StateFile, Transfer } from '../state/schema.ts';
 import type { StateStore } from '../state/store.ts';
@@ -118,7 +118,7 @@ export function createCycler(deps: CycleDeps): Cycler {
       else if (kind === 'unpin') await store.save({ handled, pinned: null });
       else {
         const { bootId, booted, deployments } = await look();
-        const to = deployments.find(({ commit }) => commit !== booted)?.commit;
+        const to = wayBack({ deployments, booted, bad: store.current.machine.bad });
         if (booted === null || to === undefined) {
           tell({ kind: 'warning', message: 'there is nothing to go back to' });
           await store.save({ handled });
@@ -267,6 +267,16 @@ export function createCycler(deps: CycleDeps): Cycler {
       return { state: store.current.machine.state, booted, transfer, serverError, unsent: store.current.outbox.length };
     },
   };
+}
+
+/** The first deployment in boot order that neither runs nor was bad; undefined when there is none. */
+export function wayBack(o: {
+  deployments: readonly Deployment[];
+  booted: string | null;
+  bad: readonly BadRelease[];
+}): string | undefined {
+  const isBad = (commit: string) => o.bad.some(({ release }) => release === commit);
+  return o.deployments.find(({ commit }) => commit !== o.booted && !isBad(commit))?.commit;
 }
 
 /** Whether the board rests on a failure that the server knows of: saying it again would undo its being forgiven. */

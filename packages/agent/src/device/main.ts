@@ -9,13 +9,18 @@ The update agent of this machine.
 
   run        look for updates, install them, check health, go back if need be (what the service does)
   status     what this machine knows of itself
+  check      ask the server now: what it offers, how much that is, whether it may be taken
+  rollback   leave what runs for the deployment before; it is not taken again until the server forgives it
+  pin        keep what runs: no updates until "unpin"
+  unpin      let updates go on
   enrol      make this machine a device of a server: --gateway URL --token TOKEN [--id ID] [--channel CHANNEL]
 
 Options:
   --board DIR       folder of the agent (default /var/lib/treeline)
   --once            (run) one look and what follows from it
   --poll SECONDS    (run) time between looks
-  --json            (status) for programs
+  --json            (run, status, check, rollback) for programs
+  --why TEXT        (rollback, pin) what people are told
   --sysroot PATH    (enrol) a libostree sysroot that is not this machine's
   --os NAME         (enrol) its stateroot (default treeline)
   --help            this
@@ -61,6 +66,7 @@ function parse() {
       once: { type: 'boolean' },
       poll: { type: 'string' },
       json: { type: 'boolean' },
+      why: { type: 'string' },
       gateway: { type: 'string' },
       token: { type: 'string' },
       id: { type: 'string' },

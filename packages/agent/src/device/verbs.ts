@@ -4,12 +4,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { enrol } from '../board/enrol.ts';
 import { enrolAtFirst } from '../board/first-enrolment.ts';
 import { runAgent, runOnce } from '../cycle/agent.ts';
+import { goBack, lookNow, pin } from '../cycle/by-hand.ts';
 import type { AgentProgress } from '../cycle/cycle.ts';
 import { agentStatus } from '../cycle/status.ts';
 import { AgentError, messageOf } from '../errors.ts';
+import type { Settings } from '../policy/settings.ts';
+import { shortCommit } from '../words/amounts.ts';
+import { lookInWords } from '../words/look.ts';
 import { progressInWords } from '../words/progress.ts';
 import { statusInWords } from '../words/status.ts';
 import { formatFields, formatSaid } from './lines.ts';
+import { createConsole } from './console.ts';
 import { createSupervisor } from './systemd.ts';
 
 export interface DeviceOptions {
@@ -17,6 +22,7 @@ export interface DeviceOptions {
   once?: boolean;
   poll?: string;
   json?: boolean;
+  why?: string;
   gateway?: string;
   token?: string;
   id?: string;
@@ -34,15 +40,17 @@ const ENROL_PAUSE = 30_000;
 /** Without a sign of progress for this long, a cycle hangs. */
 const PROGRESS_LIMIT = 45 * 60_000;
 
-export const verbs: Record<string, Verb> = { run, status, enrol: enrolHere };
+export const verbs: Record<string, Verb> = { run, status, check, rollback, pin: pinHere, unpin, enrol: enrolHere };
 
 async function run(o: DeviceOptions, signal: AbortSignal): Promise<number> {
   const supervisor = createSupervisor();
   const alive = { at: Date.now() };
   await supervisor.ready();
   supervisor.watch(() => Date.now() - alive.at < PROGRESS_LIMIT);
+  const console = createConsole();
   const onProgress = (progress: AgentProgress) => {
     alive.at = Date.now();
+    console.tell(progress);
     if (o.json) return void process.stdout.write(`${JSON.stringify({ at: alive.at, ...progress })}\n`);
     const said = progressInWords(progress);
     if (said === null) return;
@@ -57,7 +65,8 @@ async function run(o: DeviceOptions, signal: AbortSignal): Promise<number> {
       process.stdout.write(`runs ${result.booted ?? 'nothing yet'}\n`);
       return result.serverError === null ? 0 : 1;
     }
-    await runAgent({ ...common, ...(o.poll === undefined ? {} : { pollSeconds: seconds(o.poll) }) });
+    const onSettings = (settings: Settings) => console.use(settings.console);
+    await runAgent({ ...common, onSettings, ...(o.poll === undefined ? {} : { pollSeconds: seconds(o.poll) }) });
     return 0;
   } finally {
     supervisor.close();
@@ -88,6 +97,33 @@ async function status(o: DeviceOptions): Promise<number> {
   const found = await agentStatus(o.board);
   if (o.json) process.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
   else process.stdout.write(`${formatFields(statusInWords(found, Date.now()), process.stdout.columns ?? 80)}\n`);
+  return 0;
+}
+
+async function check(o: DeviceOptions, signal: AbortSignal): Promise<number> {
+  const look = await lookNow(o.board, signal);
+  if (o.json) process.stdout.write(`${JSON.stringify(look, null, 2)}\n`);
+  else process.stdout.write(`${formatFields(lookInWords(look), process.stdout.columns ?? 80)}\n`);
+  return 0;
+}
+
+async function rollback(o: DeviceOptions, signal: AbortSignal): Promise<number> {
+  const { from, to, byAgent } = await goBack({ board: o.board, signal, why: o.why ?? 'a person went back' });
+  if (o.json) process.stdout.write(`${JSON.stringify({ from, to, byAgent })}\n`);
+  else process.stdout.write(`${byAgent ? 'the agent goes' : 'gone'} back from ${shortCommit(from)} to ${shortCommit(to)}\n`);
+  return 0;
+}
+
+async function pinHere(o: DeviceOptions, signal: AbortSignal): Promise<number> {
+  const why = o.why ?? 'by a person';
+  await pin({ board: o.board, signal, why });
+  if (!o.json) process.stdout.write(`pinned (${why}): what it runs stays until "treeline-agent unpin"\n`);
+  return 0;
+}
+
+async function unpin(o: DeviceOptions, signal: AbortSignal): Promise<number> {
+  await pin({ board: o.board, signal, why: null });
+  if (!o.json) process.stdout.write('updates go on\n');
   return 0;
 }
 

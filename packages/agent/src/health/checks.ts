@@ -4,6 +4,7 @@ import type { CheckPlace } from '../deploy/deployer.ts';
 import { AgentError, messageOf } from '../errors.ts';
 import { runProgram } from './program.ts';
 import { sandboxArguments } from './sandbox.ts';
+import { checkUnits, waitForSystem } from './system.ts';
 
 export type CheckKind = 'required' | 'wanted';
 
@@ -35,18 +36,22 @@ export interface HealthOptions {
 }
 
 const DEFAULT_TIMEOUT = 60_000;
+/** A system that is not up by then is judged as it is. */
+const START_LIMIT = 180_000;
 /** Treeline's own places, then greenboot's; /etc is for what a board's owner adds. */
 const PLACES = ['usr/lib/treeline/check', 'etc/treeline/check', 'usr/lib/greenboot/check', 'etc/greenboot/check'];
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
  * Runs a deployment's health checks: the executables in `required.d`, then in `wanted.d`, each folder's in the order
- * of their names. The first required check that fails ends it; a wanted one only warns.
+ * of their names. The first required check that fails ends it; a wanted one only warns. On a machine they wait until
+ * systemd has started everything, and units that failed are told at the end.
  *
  * @throws AgentError `tool-missing` if a deployment that is a folder cannot be entered: that is no verdict.
  */
 export async function runChecks(place: CheckPlace, o: HealthOptions = {}): Promise<HealthReport> {
   const results: CheckResult[] = [];
+  if (place.run === 'host') await waitForSystem(START_LIMIT, o.signal);
   for (const kind of ['required', 'wanted'] as const) {
     for (const path of await findChecks(place, kind)) {
       o.signal?.throwIfAborted();
@@ -55,6 +60,11 @@ export async function runChecks(place: CheckPlace, o: HealthOptions = {}): Promi
       o.onResult?.(result);
       if (kind === 'required' && !result.passed) return { healthy: false, why: explain(result), results };
     }
+  }
+  const units = place.run === 'host' ? await checkUnits(o.signal) : null;
+  if (units !== null) {
+    results.push(units);
+    o.onResult?.(units);
   }
   return { healthy: true, why: null, results };
 }

@@ -2,6 +2,8 @@ import {
   type AgentProgress,
   type AgentStatus,
   type Field,
+  type Look,
+  lookInWords,
   progressInWords,
   type Said,
   statusInWords,
@@ -26,6 +28,11 @@ export function progressLine(progress: AgentProgress, now: number): string | nul
 /** What a board knows of itself. */
 export function formatAgentStatus(status: AgentStatus, now: number): string {
   return fields(statusInWords(status, now).map((field) => [field.label, shown(field)]));
+}
+
+/** What a look at the server found. */
+export function formatLook(look: Look): string {
+  return fields(lookInWords(look).map((field) => [field.label, shown(field)]));
 }
 
 function shown({ label, value, tone }: Field): string {

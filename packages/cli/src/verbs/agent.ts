@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { seconds } from '../arguments.ts';
 import { shortPath } from '../connection/folder.ts';
 import { CliError } from '../errors.ts';
-import { formatAgentStatus, progressLine } from '../output/agent.ts';
+import { formatAgentStatus, formatLook, progressLine } from '../output/agent.ts';
 import { formatBytes } from '../output/bytes.ts';
 import { paint } from '../output/colour.ts';
 import { printDocument, printJsonLine, printText } from '../output/document.ts';
@@ -22,6 +22,7 @@ type EnrolOptions = BoardOptions & {
   sysroot?: string;
   os?: string;
 };
+type HandOptions = BoardOptions & { why?: string };
 type RunOptions = BoardOptions & { once?: boolean; poll?: number; healthTimeout?: number };
 
 const boardOption = ['--board <dir>', "the board's folder: its identity and state; or TREELINE_BOARD"] as const;
@@ -75,6 +76,56 @@ export function declare(command: Command, session: Session): void {
       const status = await agentStatus(boardOf(options));
       if (options.json) return printDocument(status);
       printText(formatAgentStatus(status, Date.now()));
+    });
+
+  command
+    .command('check')
+    .summary('ask the server now: what it offers, how much that is, whether it may be taken')
+    .description(
+      'Ask the server what this board should run, how much it would have to fetch for it, and whether windows, locks and ' +
+        'hooks let it. Nothing is done about it here; an agent that runs on the board is told to look at once.',
+    )
+    .option(...boardOption)
+    .action(async (_: object, self: Command) => {
+      const options = optionsOf<BoardOptions>(self);
+      const { lookNow } = await import('@treeline/agent');
+      const look = await lookNow(boardOf(options), session.signal);
+      if (options.json) return printDocument(look);
+      printText(formatLook(look));
+    });
+
+  command
+    .command('rollback')
+    .summary('leave what runs for the deployment before')
+    .description(
+      'Leave what runs for the deployment before it. As after a failed check, what is left is not taken again until the ' +
+        'server forgives it (treeline devices set ID --forgive COMMIT).',
+    )
+    .option(...boardOption)
+    .option('--why <text>', 'what people are told', 'a person went back')
+    .action(async (_: object, self: Command) => {
+      const options = optionsOf<HandOptions>(self);
+      const { goBack } = await import('@treeline/agent');
+      const gone = await goBack({ board: boardOf(options), signal: session.signal, why: options.why ?? '' });
+      if (options.json) return printDocument(gone);
+      const { from, to, byAgent } = gone;
+      printText(`${byAgent ? 'the running agent goes' : 'gone'} back from ${shortId(from)} to ${shortId(to)}`);
+    });
+
+  command
+    .command('pin')
+    .summary('keep what runs: no updates until --release')
+    .description('Keep what the board runs, whatever the server offers; the server is told why. --release ends it.')
+    .option(...boardOption)
+    .option('--why <text>', 'what people are told', 'by a person')
+    .option('--release', 'let updates go on')
+    .action(async (_: object, self: Command) => {
+      const options = optionsOf<HandOptions & { release?: boolean }>(self);
+      const { pin } = await import('@treeline/agent');
+      const why = options.release ? null : (options.why ?? '');
+      await pin({ board: boardOf(options), signal: session.signal, why });
+      if (options.json) return printDocument({ pinned: why });
+      printText(why === null ? 'updates go on' : `pinned: ${why}`);
     });
 }
 

@@ -6,10 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { writeFileDurably } from '@treeline/ostree/fs/durable.ts';
 import type { BootLoaderKind } from '../../boot-loader/boot-loader.ts';
+import { entryDeployment } from '../../boot-loader/entries.ts';
 import { playBoot } from '../../boot-loader/play.ts';
 import { AgentError } from '../../errors.ts';
 import type { Checkpoint, Deployment } from '../deployer.ts';
-import type { SysrootDeployment } from './status.ts';
+import { deploymentOf, type SysrootDeployment } from './status.ts';
 
 /** What boots a sysroot: this machine itself, or, where the sysroot is a folder, something that plays one. */
 export interface Machine {
@@ -50,8 +51,9 @@ export function createMachine(o: MachineOptions): Machine {
 
   const turnOn = async () => {
     const deployments = await o.list();
-    const entry = await playBoot(await o.loaderKind(), join(o.agentDir, 'esp'));
-    const chosen = deployments[entry] ?? deployments[0];
+    const played = await playBoot(await o.loaderKind(), join(o.agentDir, 'esp'));
+    const named = 'options' in played ? deploymentOf((await entryDeployment(o.sysroot, played)) ?? '') : null;
+    const chosen = named ?? deployments['entry' in played ? played.entry : 0] ?? deployments[0];
     const booted = { bootId: randomUUID(), commit: chosen?.commit ?? null, serial: chosen?.serial ?? 0 };
     await writeFileDurably(bootedFile, JSON.stringify(booted));
   };
