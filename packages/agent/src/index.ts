@@ -2,8 +2,8 @@
 export { type EnrolOptions, enrol } from './board/enrol.ts';
 export type { Identity, Sysroot } from './board/identity.ts';
 export { type AgentLoopOptions, type AgentOptions, runAgent, runOnce } from './cycle/agent.ts';
-export type { AgentProgress, CycleResult } from './cycle/cycle.ts';
 export { goBack, type Look, lookNow, pin } from './cycle/by-hand.ts';
+export type { AgentProgress, CycleResult } from './cycle/cycle.ts';
 export { type AgentStatus, agentStatus } from './cycle/status.ts';
 export { AgentError, type AgentErrorCode } from './errors.ts';
 export type { CheckResult } from './health/checks.ts';

@@ -48,7 +48,10 @@ export function entryFile(boot: string, path: string): string {
 }
 
 /** `<commit>.<serial>` of the deployment that an entry boots; null if there is none. */
-export async function entryDeployment(sysroot: string, { options }: Pick<BootEntry, 'options'>): Promise<string | null> {
+export async function entryDeployment(
+  sysroot: string,
+  { options }: Pick<BootEntry, 'options'>,
+): Promise<string | null> {
   const path = /(?:^|\s)ostree=(\S+)/.exec(options)?.[1];
   if (path === undefined) return null;
   const target = await readlink(join(sysroot, path)).catch(() => null);

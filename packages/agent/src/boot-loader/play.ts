@@ -43,7 +43,8 @@ async function playUboot(path: string): Promise<0 | 1> {
 
 async function playSystemdBoot(folder: string): Promise<Chosen> {
   const names = await readdir(folder).catch(() => []);
-  const entries: { name: string; version: number; options: string; id: string; left: number | null; done: number }[] = [];
+  const entries: { name: string; version: number; options: string; id: string; left: number | null; done: number }[] =
+    [];
   for (const name of names) {
     const match = /^(.*?)(?:\+([0-9]+)(?:-([0-9]+))?)?\.conf$/.exec(name);
     if (match === null) continue;

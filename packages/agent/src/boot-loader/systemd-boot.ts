@@ -37,7 +37,10 @@ export function createSystemdBoot(partition: SystemPartition, boot: string): Boo
     const [name] = names.sort((a, b) => place(b) - place(a));
     return name === undefined || names.length < 2 ? null : { name, id: OURS.exec(name)?.[1] ?? '' };
   };
-  const renameEntry = (choose: (folder: string) => Promise<{ name: string; id: string } | null>, to: (id: string) => string) =>
+  const renameEntry = (
+    choose: (folder: string) => Promise<{ name: string; id: string } | null>,
+    to: (id: string) => string,
+  ) =>
     partition.write(async (folder) => {
       const entry = await choose(folder);
       if (entry === null) return false;

@@ -13,8 +13,8 @@ import { shortCommit } from '../words/amounts.ts';
 import { lookInWords } from '../words/look.ts';
 import { progressInWords } from '../words/progress.ts';
 import { statusInWords } from '../words/status.ts';
-import { formatFields, formatSaid } from './lines.ts';
 import { createConsole } from './console.ts';
+import { formatFields, formatSaid } from './lines.ts';
 import { createSupervisor } from './systemd.ts';
 
 export interface DeviceOptions {
@@ -110,7 +110,10 @@ async function check(o: DeviceOptions, signal: AbortSignal): Promise<number> {
 async function rollback(o: DeviceOptions, signal: AbortSignal): Promise<number> {
   const { from, to, byAgent } = await goBack({ board: o.board, signal, why: o.why ?? 'a person went back' });
   if (o.json) process.stdout.write(`${JSON.stringify({ from, to, byAgent })}\n`);
-  else process.stdout.write(`${byAgent ? 'the agent goes' : 'gone'} back from ${shortCommit(from)} to ${shortCommit(to)}\n`);
+  else
+    process.stdout.write(
+      `${byAgent ? 'the agent goes' : 'gone'} back from ${shortCommit(from)} to ${shortCommit(to)}\n`,
+    );
   return 0;
 }
 

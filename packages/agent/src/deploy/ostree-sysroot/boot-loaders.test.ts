@@ -33,10 +33,22 @@ test('the environment blocks are read and written as the boot loaders have them'
   assert.ok(block.toString('latin1').startsWith('# GRUB Environment Block\nboot_success=0\nodd=a\\\\b\n###'));
   assert.deepEqual(parseGrubEnv(block), grub);
   assert.deepEqual(parseGrubEnv(Buffer.from('nothing')), new Map());
-  const uboot = formatUbootEnv(new Map([['upgrade_available', '1'], ['bootcount', '0']]), 64);
+  const uboot = formatUbootEnv(
+    new Map([
+      ['upgrade_available', '1'],
+      ['bootcount', '0'],
+    ]),
+    64,
+  );
   assert.equal(uboot.length, 64);
   assert.ok(uboot.toString('latin1').startsWith('bootcount=0\nupgrade_available=1\n\0'));
-  assert.deepEqual(parseUbootEnv(Buffer.from('a=1\r\nb=x=y\n\0c=2\n')), new Map([['a', '1'], ['b', 'x=y']]));
+  assert.deepEqual(
+    parseUbootEnv(Buffer.from('a=1\r\nb=x=y\n\0c=2\n')),
+    new Map([
+      ['a', '1'],
+      ['b', 'x=y'],
+    ]),
+  );
 });
 
 const release = (loader: BootLoaderKind, text: string, code = 0) =>
@@ -49,7 +61,11 @@ const release = (loader: BootLoaderKind, text: string, code = 0) =>
 
 for (const loader of ['grub', 'uboot', 'systemd-boot'] as const) {
   test(`${loader}: an update that never comes up is left after three boots, and recognised`, { skip }, async () => {
-    const board = await fixture.newBoard((dir) => ({ kind: 'ostree-sysroot', sysroot: join(dir, 'root'), os: 'robot' }));
+    const board = await fixture.newBoard((dir) => ({
+      kind: 'ostree-sysroot',
+      sysroot: join(dir, 'root'),
+      os: 'robot',
+    }));
     const agentDir = join(board, 'agent');
     const esp = join(agentDir, 'esp');
     const a = await release(loader, 'a');
