@@ -206,6 +206,31 @@ test('production is checked out, changed in a shell, committed, run by the robot
   assert.match(await robot.treeline('devices'), /where it failed: came back from/);
 });
 
+test('what was changed on a board by hand is shown, and carried back', async (t) => {
+  const robot = new Robot(scratchFolder(t));
+  t.after(() => robot.server.stop());
+  await robot.begin();
+  const [name] = readdirSync(join(robot.board, 'sysroot/deploy'));
+  const root = join(robot.board, 'sysroot/deploy', name!);
+  writeFileSync(join(root, 'etc/speed'), 'fast\n');
+  writeFileSync(join(root, 'etc/wifi.key'), 'secret', { mode: 0o600 });
+  const export_ = join(robot.folder, 'carried');
+  // The device answers when it next looks, which is while the verb waits.
+  const asked = robot.treeline('device', 'shell-diff', 'robot-1', '--export', export_);
+  for (let tries = 0; tries < 40; tries++) {
+    await robot.treeline('agent', 'run', '--once', '--board', robot.board);
+    if (await Promise.race([asked.then(() => true), new Promise((resolve) => setTimeout(() => resolve(false), 600))]))
+      break;
+  }
+  const told = await asked;
+  assert.match(told, /^M \/etc\/speed/m);
+  assert.match(told, /^\+ \/etc\/wifi\.key.*secret: stays there/m);
+  assert.match(told, /1 file in /);
+  assert.equal(readFileSync(join(export_, 'usr/etc/speed'), 'utf8'), 'fast\n');
+  assert.deepEqual(readdirSync(join(export_, 'usr/etc')), ['speed']);
+  await robot.fails(5, 'device', 'shell-diff', 'nobody');
+});
+
 test('a colleague on another machine checks out what a board runs, production or not, and pulls with stock ostree', async (t) => {
   const robot = new Robot(scratchFolder(t));
   t.after(() => robot.server.stop());

@@ -22,7 +22,8 @@ import { TreelineServer } from '../testing/treeline-server.ts';
 import { Api } from './api.ts';
 import { CHANNEL, KINDS, Project } from './project.ts';
 
-const DEVICE = 'board-1';
+/** Another one each time: a kept data folder knows those before with keys of their own. */
+const DEVICE = `board-${Date.now().toString(36)}`;
 
 const { values } = parseArgs({ options: { aarch64: { type: 'boolean' }, keep: { type: 'string' } } });
 const kind = values.aarch64 ? KINDS.aarch64 : KINDS.x86_64;

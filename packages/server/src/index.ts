@@ -25,6 +25,7 @@ export {
   EnrolmentTokenRequest,
   PointRequest,
 } from './devices/schema.ts';
+export { DeviceChange, DeviceDifference } from './differences/schema.ts';
 export { ServerError, type ServerErrorCode } from './errors.ts';
 export type { Reloaded } from './reload.ts';
 export { type RunningServer, startServer } from './server.ts';

@@ -31,6 +31,8 @@ import { lockDataFolder, writeServerFile } from './data-folder.ts';
 import { lockDatabase } from './database/lock.ts';
 import { openDatabase } from './database/open.ts';
 import { createPointers, createRegistry, deviceRoutes, pointerRoutes } from './devices/index.ts';
+import { createDifferences } from './differences/differences.ts';
+import { differenceRoutes } from './differences/routes.ts';
 import { createEventLog } from './events/log.ts';
 import { runComposer } from './executions/compose.ts';
 import { createLeases } from './executions/leases.ts';
@@ -143,6 +145,7 @@ export async function startServer(
   const releases = { current: (repository: string, channel: string) => channelHead(db, repository, channel) };
   const registry = createRegistry({ ...core, releases });
   const pointers = createPointers(core);
+  const differences = createDifferences(core);
   const lab = createLab({ core, registry, gateway: () => gateway });
   const leases = createLeases(core, logs, lab);
   await leases.recover();
@@ -153,6 +156,7 @@ export async function startServer(
     registry,
     pointers,
     lab,
+    differences,
     storeDir: folder.store,
     log: core.log,
     reposDir: folder.repos,
@@ -178,6 +182,7 @@ export async function startServer(
       statusRoutes({ core, runner, startedAt: Date.now(), urls: () => ({ url, gatewayUrl: gatewayRuns.url }) }),
       runnerRoutes(leases, lab),
       pointerRoutes(pointers),
+      differenceRoutes(differences),
       accessRoutes({ db, tokens }),
       deviceRoutes({
         registry,

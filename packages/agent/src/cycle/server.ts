@@ -1,5 +1,6 @@
 import type { BoardStatus, DownloadPlan } from '../deploy/deployer.ts';
-import { AgentError } from '../errors.ts';
+import { answerDifference } from '../difference/answer.ts';
+import { AgentError, messageOf } from '../errors.ts';
 import type { Offer } from '../gateway/client.ts';
 import { type Event, isResting, type Machine, type State, transition } from '../machine/index.ts';
 import type { Policy } from '../policy/policy.ts';
@@ -121,6 +122,14 @@ export function createServerLook(
     }
   };
 
+  /** What was changed by hand is for a person's eyes: no update waits for it, and none fails with it. */
+  const tellDifference = async (request: string, commit: string | null): Promise<void> => {
+    await answerDifference({ client, deployer, request, commit, signal }).catch((error: unknown) => {
+      signal?.throwIfAborted();
+      recorder.tell({ kind: 'warning', message: `what was changed here could not be told: ${messageOf(error)}` });
+    });
+  };
+
   const contact = (): Partial<StateFile> => ({ checkedAt: now(), lastError: null, serverTime: deps.serverTime() });
 
   const saveContact = async () => {
@@ -136,7 +145,9 @@ export function createServerLook(
       const { booted } = await o.look();
       try {
         await askForgiveness();
-        await answered(await offered(), booted);
+        const offer = await offered();
+        if (offer?.asks) await tellDifference(offer.asks, booted);
+        await answered(offer, booted);
         return null;
       } catch (error) {
         if (!(error instanceof AgentError)) throw error;

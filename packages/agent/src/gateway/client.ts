@@ -20,6 +20,8 @@ export interface Offer {
   commit: string;
   /** Where the board is sent for it; null: the gateway has it. */
   at: Elsewhere | null;
+  /** Question about what was changed on this board by hand; null: nobody asks. */
+  asks: string | null;
 }
 
 export interface ClientOptions {
@@ -57,6 +59,11 @@ export interface GatewayClient {
   deliver(report: { method: string; path: string; body: unknown }, signal?: AbortSignal): Promise<void>;
 }
 
+function questionOf(answer: Answer): string | null {
+  const asks = answer.headers['x-treeline-asks'];
+  return (typeof asks === 'string' && /^difference ([0-9a-f]{1,64})$/.exec(asks)?.[1]) || null;
+}
+
 /** A client with the device's certificate; the server must have one of the pinned CA. */
 export function createClient(o: ClientOptions): GatewayClient {
   const base = o.gateway.replace(/\/+$/, '');
@@ -81,7 +88,7 @@ export function createClient(o: ClientOptions): GatewayClient {
       if (answer.status !== 200 || !/^[0-9a-f]{64}$/.test(commit)) {
         throw refusal(answer, `the gateway does not say what to run from ${channel}`);
       }
-      return { commit, at: elsewhere(answer) };
+      return { commit, at: elsewhere(answer), asks: questionOf(answer) };
     },
     async registered(signal) {
       const answer = await call('/device', { signal });

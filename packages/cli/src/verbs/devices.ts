@@ -1,6 +1,7 @@
 import type { Device, DeviceDetail, EnrolmentToken } from '@treeline/server';
 import type { Command } from 'commander';
 import { refuseWords, span, wholeNumber } from '../arguments.ts';
+import { declareDifference } from '../device-difference.ts';
 import { declarePointing } from '../device-pointing.ts';
 import { CliError } from '../errors.ts';
 import { paint } from '../output/colour.ts';
@@ -65,6 +66,7 @@ export function declare(command: Command, session: Session): void {
     .action((_: object, self: Command) => enrolToken(self, session));
 
   declarePointing(command, session);
+  declareDifference(command, session);
 }
 
 async function list(self: Command, session: Session): Promise<void> {

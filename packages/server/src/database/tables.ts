@@ -1,5 +1,6 @@
 import type { AccessTables } from '../access/tables.ts';
 import type { DeviceTables } from '../devices/tables.ts';
+import type { DifferenceTables } from '../differences/tables.ts';
 import type { EventTables } from '../events/tables.ts';
 import type { ExecutionTables } from '../executions/tables.ts';
 import type { LabTables } from '../lab/tables.ts';
@@ -14,6 +15,7 @@ import type { SourceTables } from '../sources/tables.ts';
 export interface Tables
   extends AccessTables,
     DeviceTables,
+    DifferenceTables,
     EventTables,
     ExecutionTables,
     LabTables,

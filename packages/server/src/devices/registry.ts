@@ -204,6 +204,7 @@ export function createRegistry({ db, events, audit, releases, now = Date.now }: 
       db.transaction().execute(async (trx) => {
         for (const table of [
           'device_pointers',
+          'device_differences',
           'device_bad_releases',
           'device_events',
           'device_inventory',

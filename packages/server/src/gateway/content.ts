@@ -32,6 +32,9 @@ export function createContent(deps: GatewayDeps): {
   };
 
   const serveRef = async (device: DeviceRow, res: ServerResponse, encoded: string) => {
+    const request = await deps.differences.waiting(device.id);
+    // The device's own agent looks at it with each ref that it asks for; others do not know the header.
+    if (request !== null) res.setHeader('x-treeline-asks', `difference ${request}`);
     const channel = decoded(encoded);
     if (channel === null || !RefName.safeParse(channel).success) throw notThere('that ref');
     if (device.channel !== null && device.channel !== channel) {

@@ -56,16 +56,16 @@ export function sendRefusal(res: ServerResponse, refusal: GatewayRefusal): void 
  * @throws GatewayRefusal 413 `too-large` as soon as more than the limit is announced or has arrived, 400
  * `invalid-request` when it is not UTF-8.
  */
-export async function readBody(req: IncomingMessage): Promise<string> {
-  const tooLarge = new GatewayRefusal(413, 'too-large', `the body is larger than ${BODY_LIMIT} bytes`);
-  if (Number(req.headers['content-length'] ?? 0) > BODY_LIMIT) throw tooLarge;
+export async function readBody(req: IncomingMessage, limit = BODY_LIMIT): Promise<string> {
+  const tooLarge = new GatewayRefusal(413, 'too-large', `the body is larger than ${limit} bytes`);
+  if (Number(req.headers['content-length'] ?? 0) > limit) throw tooLarge;
   const chunks: Buffer[] = [];
   let size = 0;
   // Read by events: leaving a `for await` would destroy the socket before the refusal is written.
   await new Promise<void>((resolve, reject) => {
     req.on('data', (chunk: Buffer) => {
       size += chunk.length;
-      if (size > BODY_LIMIT) {
+      if (size > limit) {
         req.pause();
         reject(tooLarge);
       } else chunks.push(chunk);
@@ -81,8 +81,8 @@ export async function readBody(req: IncomingMessage): Promise<string> {
   }
 }
 
-export async function readJson(req: IncomingMessage): Promise<unknown> {
-  const text = await readBody(req);
+export async function readJson(req: IncomingMessage, limit = BODY_LIMIT): Promise<unknown> {
+  const text = await readBody(req, limit);
   try {
     return JSON.parse(text);
   } catch {

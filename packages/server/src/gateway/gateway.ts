@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import type { Logger } from 'pino';
 import type { Authority } from '../ca/index.ts';
 import type { Pointers, Registry, UnknownDevicePolicy } from '../devices/index.ts';
+import type { Differences } from '../differences/differences.ts';
 import { ServerError } from '../errors.ts';
 import { isLabDevice } from '../lab/id.ts';
 import type { LabDevices } from '../lab/lab.ts';
@@ -24,6 +25,8 @@ export interface GatewayDeps {
   pointers: Pick<Pointers, 'offered'>;
   /** Devices of board jobs, which get theirs from the store. */
   lab: LabDevices;
+  /** Questions to devices about what was changed on them. */
+  differences: Pick<Differences, 'waiting' | 'answer'>;
   /** Folder of the store. */
   storeDir: string;
   log: Pick<Logger, 'info' | 'warn' | 'error'>;

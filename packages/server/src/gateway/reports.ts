@@ -3,6 +3,7 @@ import { parseEvents } from '../devices/events.ts';
 import { StateReport } from '../devices/schema.ts';
 import type { DeviceRow } from '../devices/tables.ts';
 import { pointerView } from '../devices/view.ts';
+import { DifferenceAnswer } from '../differences/schema.ts';
 import { GatewayRefusal, readBody, readJson, sendEmpty, sendJson } from './exchange.ts';
 import type { GatewayDeps } from './gateway.ts';
 
@@ -44,6 +45,19 @@ const putText =
     sendEmpty(res);
   };
 
+/** Files of a device, which it sends only when it was asked for them. */
+const DIFFERENCE_LIMIT = 8 * 1024 ** 2;
+
+/** `PUT /device/difference`: what was changed on the device by hand. */
+const putDifference: Handle = async (deps, device, req, res) => {
+  const request = await deps.differences.waiting(device.id);
+  if (request === null) throw new GatewayRefusal(404, 'not-found', 'nobody has asked for that');
+  const parsed = DifferenceAnswer.safeParse(await readJson(req, DIFFERENCE_LIMIT));
+  if (!parsed.success) throw new GatewayRefusal(400, 'invalid-request', 'the difference is not valid');
+  await deps.differences.answer(device.id, parsed.data);
+  sendEmpty(res);
+};
+
 /** `GET /device`: what the server knows of the device. */
 const getDevice: Handle = async (deps, device, _req, res) => {
   const bad = await deps.registry.badReleases(device.id);
@@ -70,6 +84,7 @@ const getDevice: Handle = async (deps, device, _req, res) => {
 /** Places and methods of a device's own words, by `METHOD /path`. */
 export const reports: ReadonlyMap<string, Handle> = new Map<string, Handle>([
   ['PUT /device/state', putState],
+  ['PUT /device/difference', putDifference],
   ['POST /events', postEvents],
   ['PUT /system_info', putJson('system_info')],
   ['PUT /system_info/network', putJson('network')],

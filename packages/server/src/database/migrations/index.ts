@@ -2,6 +2,7 @@ import type { Migration } from 'kysely';
 import { access } from '../../access/migration.ts';
 import { devices } from '../../devices/migration.ts';
 import { pointers } from '../../devices/pointers-migration.ts';
+import { differences } from '../../differences/migration.ts';
 import { lab } from '../../lab/migration.ts';
 import { labels } from '../../labels/migration.ts';
 import { repositories } from '../../publish/migration.ts';
@@ -22,4 +23,5 @@ export const migrations: Record<string, Migration> = {
   '0009-unused': unused,
   '0010-ref-moves': refMoves,
   '0011-lab': lab,
+  '0012-differences': differences,
 };

@@ -79,6 +79,7 @@ export async function createTestGateway(): Promise<TestGateway> {
     registry,
     pointers,
     lab: { find: async () => null, mayEnrol: async () => true },
+    differences: { waiting: async () => null, answer: async () => {} },
     storeDir: published,
     log: pino({ level: 'silent' }),
     reposDir: join(dir, 'repos'),
