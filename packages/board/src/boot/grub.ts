@@ -1,5 +1,5 @@
-import { stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { run } from '../command.ts';
 import { BoardError } from '../errors.ts';
 import type { MachineArchitecture } from '../system/inspect.ts';
@@ -15,7 +15,7 @@ const TARGETS: Readonly<Record<MachineArchitecture, { target: string; file: stri
 
 /** Few, because all of them are loaded at each boot; `efi_gop` and the like would show a menu that nobody sees. */
 const MODULES =
-  'part_gpt ext2 fat search search_label probe syslinuxcfg loadenv test regexp normal linux boot echo reboot sleep minicmd';
+  'memdisk tar part_gpt ext2 fat search search_label probe syslinuxcfg loadenv test regexp normal linux boot echo reboot sleep minicmd';
 
 /**
  * GRUB's configuration. GRUB has no arithmetic, hence the chain; Debian's has no `blscfg`, hence the syslinux.cfg that
@@ -80,14 +80,19 @@ export async function makeGrub(
       hint: `apt-get install ${debian}`,
     });
   }
-  const config = join(folder, 'grub.cfg');
+  const config = join(folder, 'boot/grub/grub.cfg');
+  const memdisk = join(folder, 'memdisk.tar');
   const output = join(folder, file);
+  await mkdir(dirname(config), { recursive: true });
   await writeFile(config, grubConfig());
-  const nothing = ['--locales=', '--fonts=', '--themes='];
-  const what = [`--modules=${MODULES}`, `--install-modules=${MODULES}`, ...nothing, `boot/grub/grub.cfg=${config}`];
-  await run('grub-mkstandalone', ['-O', target, '-d', modules, '-o', output, ...what], {
+  // Not grub-mkstandalone, which does the same and writes the time into it.
+  const owner = ['--owner=0', '--group=0', '--numeric-owner', '--mode=0644', '--mtime=@0', '--format=ustar'];
+  await run('tar', ['--create', `--file=${memdisk}`, ...owner, '--directory', folder, 'boot/grub/grub.cfg'], {
     signal,
-    env: { SOURCE_DATE_EPOCH: '0' },
+  });
+  const prefix = ['--prefix=(memdisk)/boot/grub', `--memdisk=${memdisk}`, `--directory=${modules}`];
+  await run('grub-mkimage', [`--format=${target}`, ...prefix, `--output=${output}`, ...MODULES.split(' ')], {
+    signal,
     debian: 'grub-common',
   });
   return { to: `EFI/BOOT/${file}`, from: output };

@@ -1,7 +1,6 @@
 import { mkdir, open, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { run } from '../command.ts';
-import type { ImageIdentity } from './identity.ts';
 import type { Range } from './partitions.ts';
 
 /** A file for the FAT partition: copied from a path, or given. */
@@ -18,18 +17,14 @@ export async function makeFat(
   image: string,
   where: Range,
   files: readonly FatFile[],
-  { identity, time, folder, signal }: FatOptions,
+  { time, folder, signal }: FatOptions,
 ): Promise<Range[]> {
   // mkfs.vfat would choose clusters for the size of the whole file, and FAT32 has to have 65,525 of them at least.
   const perCluster = Math.min(8, 2 ** Math.max(0, Math.floor(Math.log2(where.length / 2 ** 26))));
   const offset = `--offset=${where.start / 512}`;
-  const flags = ['-F', '32', '-s', `${perCluster}`, '-n', 'ESP', '-i', identity.fatVolume, offset];
-  await run('mkfs.vfat', [...flags, image, `${where.length / 1024}`], {
-    signal,
-    // Not --invariant: it makes the volume number a constant as well.
-    env: { SOURCE_DATE_EPOCH: `${time}` },
-    debian: 'dosfstools',
-  });
+  // --invariant: otherwise the volume's number and the time of its label are of this moment.
+  const flags = ['-F', '32', '-s', `${perCluster}`, '-n', 'ESP', '--invariant', offset];
+  await run('mkfs.vfat', [...flags, image, `${where.length / 1024}`], { signal, debian: 'dosfstools' });
   const target = `${image}@@${where.start}`;
   const env = { SOURCE_DATE_EPOCH: `${time}`, TZ: 'UTC' };
   const mtools = (command: string, ...args: string[]) => run(command, args, { env, signal, debian: 'mtools' });
@@ -55,7 +50,6 @@ export async function makeFat(
 }
 
 interface FatOptions {
-  identity: ImageIdentity;
   time: number;
   folder: string;
   signal?: AbortSignal | undefined;

@@ -7,8 +7,6 @@ export interface ImageIdentity {
   root: string;
   rootFileSystem: string;
   hashSeed: string;
-  /** Eight hexadecimal digits. */
-  fatVolume: string;
 }
 
 /** @param seed whatever the image depends on, in text */
@@ -27,6 +25,5 @@ export function imageIdentity(seed: string): ImageIdentity {
     root: uuid('root'),
     rootFileSystem: uuid('root file system'),
     hashSeed: uuid('hash seed'),
-    fatVolume: digest('fat').slice(0, 8),
   };
 }

@@ -17,7 +17,7 @@ const ALWAYS: Readonly<Record<string, string>> = {
 };
 
 const BY_LOADER: Readonly<Record<BoardFile['boot']['loader'], Readonly<Record<string, string>>>> = {
-  grub: { 'grub-mkstandalone': 'grub-common' },
+  grub: { 'grub-mkimage': 'grub-common' },
   uboot: { mkimage: 'u-boot-tools' },
   'systemd-boot': {},
 };
