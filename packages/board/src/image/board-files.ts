@@ -59,13 +59,24 @@ export async function writeRawFiles(image: string, board: BoardFile, deployment:
 
 async function locate(board: BoardFile, file: Place, deployment: string): Promise<string> {
   if (file.in === 'system') {
-    const path = await insideOf(deployment, file.from);
+    const paths = await expand(deployment, file.from);
+    const path = paths.length === 1 ? await insideOf(deployment, paths[0]!) : null;
     if (path !== null) return path;
   } else if ((await stat(file.from).catch(() => null)) !== null) return await realpath(file.from);
   const where = file.in === 'system' ? 'the system that the image is made of' : 'this machine';
   throw new BoardError('tool-missing', `board ${board.name} needs ${file.from}, which is not in ${where}`, {
     hint: file.package === undefined ? 'The board file names it.' : `apt-get install ${file.package}`,
   });
+}
+
+/** A `*` stands for the only name that there is in its folder, such as the version of the kernel. */
+async function expand(root: string, path: string): Promise<string[]> {
+  const at = path.indexOf('/*/');
+  if (at < 0) return [path];
+  const folder = await insideOf(root, path.slice(0, at));
+  const names = folder === null ? [] : await readdir(folder);
+  const paths = names.map((name) => `${path.slice(0, at)}/${name}${path.slice(at + 2)}`);
+  return (await Promise.all(paths.map((one) => expand(root, one)))).flat();
 }
 
 /**
