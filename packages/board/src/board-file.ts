@@ -20,6 +20,9 @@ const Size = z
 
 const MIN_ESP = 34 * 2 ** 20;
 
+/** mke2fs makes smaller ones without a journal, and says so only in passing. */
+const MIN_ROOT = 64 * 2 ** 20;
+
 /** A path on the FAT partition: no link, no way out. */
 const FatPath = z
   .string()
@@ -73,17 +76,23 @@ export const BoardFile = z.strictObject({
      */
     'device-tree': z.string().default('firmware'),
   }),
-  image: z.strictObject({
-    /** Of the whole disk. What the system does not need is room for updates, which is about twice its size. */
-    size: Size,
-    esp: Size.refine((bytes) => bytes >= MIN_ESP, 'a FAT32 file system has 34M at least').default(64 * 2 ** 20),
-    /** Where the first partition begins: later than 1M where a loader lies raw before it. */
-    start: Size.default(2 ** 20),
-    /** What else goes onto the FAT partition: firmware, its settings. */
-    files: z.array(z.union([CopiedFile, WrittenFile])).default([]),
-    /** What is written at a fixed place of the disk. */
-    raw: z.array(RawFile).default([]),
-  }),
+  image: z
+    .strictObject({
+      /** Of the whole disk. What the system does not need is room for updates, which is about twice its size. */
+      size: Size,
+      esp: Size.refine((bytes) => bytes >= MIN_ESP, 'a FAT32 file system has 34M at least').default(64 * 2 ** 20),
+      /** Where the first partition begins: later than 1M where a loader lies raw before it. */
+      start: Size.default(2 ** 20),
+      /** What else goes onto the FAT partition: firmware, its settings. */
+      files: z.array(z.union([CopiedFile, WrittenFile])).default([]),
+      /** What is written at a fixed place of the disk. */
+      raw: z.array(RawFile).default([]),
+    })
+    // A size that was refused is no number here.
+    .refine(({ size, esp, start }) => typeof size !== 'number' || !(size - esp - start - 2 ** 20 < MIN_ROOT), {
+      message: 'the disk has to be 64M larger than what comes before the root file system',
+      path: ['size'],
+    }),
   /** How a lab switches it on, flashes it and reads its console. */
   drive: Drive.optional(),
 });

@@ -27,12 +27,14 @@ const CHUNK = 2 ** 20;
 /**
  * Compresses an image as a stream. The same image gives the same bytes: no names of hosts, no times, and as many
  * threads' worth of blocks whatever the number of cores.
+ *
+ * @param o.name of the image inside of a zip
  */
 export async function compressImage(
   source: string,
   target: string,
   compression: Exclude<Compression, 'none'>,
-  o: { signal?: AbortSignal | undefined; onProgress?: ((done: number) => void) | undefined } = {},
+  o: { name: string; signal?: AbortSignal | undefined; onProgress?: ((done: number) => void) | undefined },
 ): Promise<void> {
   let done = 0;
   const input = createReadStream(source, { highWaterMark: CHUNK });
@@ -53,7 +55,7 @@ export async function compressImage(
       const zip = new yazl.ZipFile();
       // A zip's times have no zone: the first day that it can write down.
       const options = { mtime: new Date(1980, 0, 1), mode: 0o100644, forceDosTimestamp: true };
-      zip.addReadStream(input, imageName(target), options);
+      zip.addReadStream(input, o.name, options);
       zip.end();
       return await pipeline(zip.outputStream, output, signal);
     }

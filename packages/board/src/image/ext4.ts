@@ -2,6 +2,7 @@ import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ROOT_LABEL } from '../boot/loader.ts';
 import { run } from '../command.ts';
+import { BoardError } from '../errors.ts';
 import type { ImageIdentity } from './identity.ts';
 import type { Range } from './partitions.ts';
 import { STATEROOT } from './sysroot.ts';
@@ -37,10 +38,14 @@ export async function makeExt4(image: string, where: Range, source: string, o: E
   const names = ['-L', ROOT_LABEL, '-U', identity.rootFileSystem, '-E', extended.join(',')];
   const journal = ['-J', `size=${where.length >= 4 * 2 ** 30 ? 64 : 32}`];
   const size = `${where.length / 1024}k`;
-  await run('mke2fs', [...flags, ...journal, ...names, '-d', source, image, size], {
-    env,
-    signal,
-    debian: 'e2fsprogs',
+  const args = [...flags, ...journal, ...names, '-d', source, image, size];
+  await run('mke2fs', args, { env, signal, debian: 'e2fsprogs' }).catch((cause: unknown) => {
+    if (!(cause instanceof BoardError) || !/allocate block|allocate inode|No space left/.test(cause.message))
+      throw cause;
+    throw new BoardError('invalid', `the system does not fit into ${where.length / 2 ** 20} MiB`, {
+      hint: "Give the board a larger image.size: updates need room, too, about the system's size again for each.",
+      cause,
+    });
   });
   const name = `${image}?offset=${where.start}`;
   const used = await usedParts(name, signal);

@@ -60,8 +60,10 @@ export async function makeRawImage(output: string, o: RawImageOptions): Promise<
   const work = join(dirname(path), `.${basename(path)}.${process.pid}`);
   const image = join(work, 'disk.img');
   const sysroot = join(work, 'sysroot');
-  await mkdir(work, { recursive: true });
+  // Of folders that tools make in the sysroot, their modes are part of the image.
+  const umask = process.umask(0o022);
   try {
+    await mkdir(work, { recursive: true, mode: 0o700 });
     o.onStep?.('sysroot');
     await makeSysroot(sysroot, {
       ...{ repo: o.repo, commit, loader: board.boot.loader, kernelArguments: board.boot['kernel-arguments'] },
@@ -82,6 +84,7 @@ export async function makeRawImage(output: string, o: RawImageOptions): Promise<
     await rename(image, path);
     return { path, commit, bytes: (await stat(path)).size, needed: [...partitions.tables, ...raw, ...fat, ...root] };
   } finally {
+    process.umask(umask);
     await removeSysroot(sysroot);
     await rm(work, { recursive: true, force: true });
   }

@@ -51,7 +51,10 @@ export async function writeImage(output: string, o: ImageOptions): Promise<Writt
     }
     if (compression !== 'none') {
       o.onStep?.('compress');
-      await compressImage(raw, packed, compression, { signal: o.signal, onProgress: progress('compress') });
+      await compressImage(raw, packed, compression, {
+        name: imageName(path),
+        ...{ signal: o.signal, onProgress: progress('compress') },
+      });
     }
     await writeFile(bmap, map.xml);
     await rename(compression === 'none' ? raw : packed, path);
