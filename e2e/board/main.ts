@@ -3,7 +3,7 @@
 // them again, and takes the next good one. What the server has on record decides; the console shows what happened.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -25,7 +25,17 @@ import { CHANNEL, KINDS, Project } from './project.ts';
 /** Another one each time: a kept data folder knows those before with keys of their own. */
 const DEVICE = `board-${Date.now().toString(36)}`;
 
-const { values } = parseArgs({ options: { aarch64: { type: 'boolean' }, keep: { type: 'string' } } });
+const { values } = parseArgs({
+  options: {
+    aarch64: { type: 'boolean' },
+    /** Keeps everything in this folder: the next run with it builds only what is new. */
+    keep: { type: 'string' },
+    /** Ends after the good update, for benches. */
+    'only-good': { type: 'boolean' },
+    /** Writes the table's rows as JSON. */
+    report: { type: 'string' },
+  },
+});
 const kind = values.aarch64 ? KINDS.aarch64 : KINDS.x86_64;
 /** An emulated Arm machine takes about three times as long for everything. */
 const patience = kind.name === 'aarch64' ? 3 : 1;
@@ -53,6 +63,7 @@ try {
   if (board) console.log(`the console ends with:\n${lastLines(board.console.text(), 60)}`);
 } finally {
   console.log(`\n${legTable(legs)}`);
+  if (values.report !== undefined) writeFileSync(values.report, `${JSON.stringify(legs, null, 1)}\n`);
   await board?.close();
   await server.stop();
   if (values.keep === undefined) {
@@ -88,6 +99,7 @@ async function main(): Promise<void> {
   project.version('B');
   const b = await release(api, 'B');
   await leg(api, 'B', b, async () => {});
+  if (values['only-good']) return;
 
   project.version('broken');
   await fallsBack(api, 'C1', { bad: await release(api, 'C1, whose check fails'), good: b, why: /10-app|broken/ });

@@ -128,7 +128,8 @@ function sameOwner(old: Stats, now: Stats): boolean {
 }
 
 async function list(folder: string): Promise<string[]> {
-  return (await readdir(folder).catch(() => [])).sort();
+  const names: string[] = await readdir(folder).catch(() => []);
+  return names.sort();
 }
 
 async function look(path: string): Promise<Stats | null> {
