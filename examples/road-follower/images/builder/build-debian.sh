@@ -39,7 +39,8 @@ include=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$packages" | tr -s '[:space:]
 # What nobody reads on a robot. Licences (usr/share/doc/*/copyright) stay: whoever publishes a tree has to publish
 # them with it.
 started=$(date +%s)
-mmdebstrap --quiet --mode=root --variant=minbase --architectures="$arch" --include="${include%,}" \
+# INITRD=No: the kernel's package makes no initial file system. It would not know of OSTree; ostreeify makes one.
+INITRD=No mmdebstrap --quiet --mode=root --variant=minbase --architectures="$arch" --include="${include%,}" \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
   --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='path-exclude=/usr/share/lintian/*' \

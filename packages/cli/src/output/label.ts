@@ -15,7 +15,9 @@ export function labelTable(labels: readonly FoundLabel[]): string {
 
 function whoSaid({ on, project, by, reason }: FoundLabel): string {
   if (on === 'default' || on === 'lost') return reason;
-  const who = project ? `treeline.yaml of ${project}` : (by ?? 'somebody');
+  // What comes with Treeline has its label from nobody.
+  if (!project && by === null) return reason;
+  const who = project ? `treeline.yaml of ${project}` : by;
   const what = {
     commit: '',
     tree: ', of another commit of this tree',
