@@ -1,12 +1,13 @@
 import type { Device, DeviceDetail, DeviceEvent, DevicePointer, Release } from '@treeline/server';
+import { formatBytes } from './bytes.ts';
 import type { Style } from './colour.ts';
 import { paint } from './colour.ts';
-import { formatAge, nearTime } from './duration.ts';
+import { formatAge, formatDuration, nearTime } from './duration.ts';
 import { fields } from './fields.ts';
 import { sourceTable } from './provenance.ts';
 import { type Cell, formatTable } from './table.ts';
 import { oneLine } from './text.ts';
-import { shortId } from './words.ts';
+import { count, shortId } from './words.ts';
 
 const styles: Record<string, Style> = {
   good: 'green',
@@ -125,6 +126,18 @@ export function formatDevice(device: DeviceDetail, context: Context & { events: 
   }
   if (device.address) pairs.push(['address', oneLine(device.address)]);
   if (device.hardwareId) pairs.push(['hardware', oneLine(device.hardwareId)]);
+  const { download, bootLoader, clockBehind, settings, pinned } = device.details;
+  if (download && device.release && device.release !== device.current) {
+    const how = download.delta ? 'a static delta' : count(download.objects, 'object');
+    pairs.push(['fetches', `${formatBytes(download.bytes)} in ${how} for ${named(device.release)}`]);
+  }
+  if (pinned !== undefined) pairs.push(['pinned', paint('yellow', oneLine(pinned))]);
+  if (bootLoader !== undefined) pairs.push(['boot loader', oneLine(bootLoader)]);
+  if (clockBehind !== undefined) {
+    const off = formatDuration(Math.abs(clockBehind) * 1000);
+    pairs.push(['clock', paint('yellow', `${off} ${clockBehind > 0 ? 'behind' : 'ahead'}`)]);
+  }
+  for (const problem of settings ?? []) pairs.push(['settings', paint('yellow', oneLine(problem))]);
   for (const bad of device.badReleases) {
     pairs.push(['failed here', `${named(bad.commit)}  ${oneLine(bad.reason ?? '')}`]);
   }

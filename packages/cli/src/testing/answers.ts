@@ -259,6 +259,7 @@ export function device(id: string, changes: Partial<Device> = {}): Device {
     silentSince: null,
     address: '192.0.2.7',
     fetchedFrom: null,
+    details: {},
     pointer: null,
     createdAt: time,
     provenance: commit.provenance,

@@ -244,6 +244,7 @@ function blank(id: string, now: number): DeviceRow {
     created_at: now,
     address: null,
     fetched_from: null,
+    details: null,
   };
 }
 

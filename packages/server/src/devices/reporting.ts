@@ -39,6 +39,7 @@ export function createReporting(o: { db: Database; events: EventLog; now: () => 
             release: report.release ?? null,
             rolled_back_from: report.from ?? null,
             fetched_from: report.fetchedFrom == null ? null : storableText(report.fetchedFrom, 1024),
+            details: report.details == null ? null : storableText(JSON.stringify(report.details), 64 * 1024),
             last_seen: now(),
           })
           .where('id', '=', id)

@@ -35,6 +35,23 @@ export const DevicePointer = z
   .openapi('DevicePointer');
 export type DevicePointer = z.infer<typeof DevicePointer>;
 
+/** What a device says beside its state, its own word; what it does not say is not known. */
+export const StateDetails = z
+  .object({
+    /** What the release of its state takes on the wire, as it was told before it fetched anything. */
+    download: z.object({ objects: z.number(), bytes: z.number(), delta: z.boolean() }).optional(),
+    /** The boot loader that counts its boots: `grub`, `uboot`, `systemd-boot`. */
+    bootLoader: z.string().max(64).optional(),
+    /** Seconds that its clock is behind this server's, where that is much. */
+    clockBehind: z.number().optional(),
+    /** What is wrong with its operator's settings. */
+    settings: z.array(z.string().max(1000)).max(50).optional(),
+    /** Why a person keeps it at what it runs. */
+    pinned: z.string().max(1000).optional(),
+  })
+  .openapi('DeviceStateDetails');
+export type StateDetails = z.infer<typeof StateDetails>;
+
 export const Device = z
   .object({
     id: z.string(),
@@ -64,6 +81,7 @@ export const Device = z
     address: z.string().nullable(),
     /** Where it has `release` from, if not from this server; its own word. */
     fetchedFrom: z.string().nullable(),
+    details: StateDetails,
     /** Where it is pointed for a while; null: it follows its channel. */
     pointer: DevicePointer.nullable(),
     createdAt: Time,
@@ -172,5 +190,7 @@ export const StateReport = z.object({
   reason: z.string().nullish(),
   /** Where `release` was fetched from, if not from the gateway. */
   fetchedFrom: z.string().nullish(),
+  /** What makes no sense in it is no reason to refuse the state. */
+  details: StateDetails.catch({}).nullish(),
 });
 export type StateReport = z.infer<typeof StateReport>;

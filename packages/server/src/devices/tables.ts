@@ -43,6 +43,8 @@ export interface DeviceTable {
   address: string | null;
   /** Where it says that it has `release` from, if not from here: the address of a developer's repository. */
   fetched_from: string | null;
+  /** JSON: what it said with its state, see `StateDetails` in `schema.ts`. */
+  details: string | null;
 }
 
 /** Where a device takes its update from instead of from its channel: at most one for each device. */

@@ -1,5 +1,5 @@
 import type { Provenance } from '../api/schema.ts';
-import { type Device, type DeviceEvent, type DevicePointer, DeviceState } from './schema.ts';
+import { type Device, type DeviceEvent, type DevicePointer, DeviceState, StateDetails } from './schema.ts';
 import type { BadReleaseRow, DeviceEventRow, DevicePointerRow, DeviceRow } from './tables.ts';
 
 const time = (at: number) => new Date(at).toISOString();
@@ -35,10 +35,20 @@ export function deviceView(o: {
     silentSince: silent && row.last_seen !== null ? time(row.last_seen) : null,
     address: row.address,
     fetchedFrom: row.fetched_from,
+    details: detailsOf(row.details),
     pointer: o.pointer === null ? null : pointerView(o.pointer),
     createdAt: time(row.created_at),
     provenance: o.provenance,
   };
+}
+
+function detailsOf(json: string | null): StateDetails {
+  if (json === null) return {};
+  try {
+    return StateDetails.parse(JSON.parse(json));
+  } catch {
+    return {};
+  }
 }
 
 export function pointerView(row: DevicePointerRow): DevicePointer {

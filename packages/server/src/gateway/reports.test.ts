@@ -164,3 +164,23 @@ test('the API shows what a device runs, what it was made from, and why it went b
     ['device.enrolled', 'device.state', 'device.removed'],
   );
 });
+
+test('what a device says beside its state is kept and shown; nonsense there costs nothing but itself', async () => {
+  const client = await t.enrolled();
+  const release = 'd'.repeat(64);
+  const details = {
+    download: { objects: 12, bytes: 34_567, delta: true },
+    ...{ bootLoader: 'grub', clockBehind: 86_400, settings: ['windows.0: "2-4" is no window'], pinned: 'demo' },
+  };
+  const say = (more: unknown) =>
+    t.call('PUT', '/device/state', {
+      as: client,
+      body: { state: 'blocked', release, reason: 'maintenance window: 02:00-04:00', details: more },
+    });
+  const shown = async () => (await t.registry.get(client.id))?.details ?? null;
+  assert.equal((await say({ ...details, newer: 1 })).status, 204);
+  assert.deepEqual(JSON.parse((await shown()) ?? ''), details);
+  assert.equal((await say({ download: 'much' })).status, 204);
+  assert.equal(await shown(), '{}');
+  assert.equal((await t.registry.get(client.id))?.state, 'blocked');
+});

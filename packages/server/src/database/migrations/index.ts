@@ -1,5 +1,6 @@
 import type { Migration } from 'kysely';
 import { access } from '../../access/migration.ts';
+import { deviceDetails } from '../../devices/details-migration.ts';
 import { devices } from '../../devices/migration.ts';
 import { pointers } from '../../devices/pointers-migration.ts';
 import { differences } from '../../differences/migration.ts';
@@ -24,4 +25,4 @@ export const migrations: Record<string, Migration> = {
   '0010-ref-moves': refMoves,
   '0011-lab': lab,
   '0012-differences': differences,
-};
+  '0013-device-details': deviceDetails,
