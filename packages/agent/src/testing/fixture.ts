@@ -8,6 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { openRepo, transferSize } from '@treeline/ostree';
 import { enrol } from '../board/enrol.ts';
 import type { Sysroot } from '../board/identity.ts';
 
@@ -45,6 +46,8 @@ export interface Fixture {
   bad: Set<string>;
   /** Code of the 404 where nothing is offered. */
   absence: string;
+  /** Whether it says how much a device would fetch. */
+  tellsSizes: boolean;
   /** Lets every request fail until it is set back. */
   broken: boolean;
   /** Called before an object is sent; may throw to cut the connection. */
@@ -95,6 +98,7 @@ export async function createFixture(o: { memory?: boolean } = {}): Promise<Fixtu
     },
     bad: new Set(),
     absence: 'not-found',
+    tellsSizes: false,
     broken: false,
     onObject: null,
     async release(files, branch = CHANNEL) {
@@ -159,7 +163,12 @@ export async function createFixture(o: { memory?: boolean } = {}): Promise<Fixtu
       }
       return void (state.offered === null ? refuse(fixture.absence) : res.end(`${state.offered}\n`));
     }
-    if (path.startsWith('/device/download')) return refuse('not-found');
+    if (path.startsWith('/device/download')) {
+      if (!fixture.tellsSizes) return refuse('not-found');
+      const query = new URL(path, fixture.url).searchParams;
+      const size = await transferSize(await openRepo(repo), query.get('commit') ?? '', query.getAll('have'));
+      return void res.end(JSON.stringify(size));
+    }
     if (path === '/device' && req.method === 'GET') {
       const registered = { channel: channel.followed, repository: 'public', badReleases: [...fixture.bad] };
       return void res.end(JSON.stringify(registered));
