@@ -26,3 +26,4 @@ export const migrations: Record<string, Migration> = {
   '0011-lab': lab,
   '0012-differences': differences,
   '0013-device-details': deviceDetails,
+};
