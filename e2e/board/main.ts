@@ -37,6 +37,8 @@ const { values } = parseArgs({
   },
 });
 const kind = values.aarch64 ? KINDS.aarch64 : KINDS.x86_64;
+/** Of each thing that is waited for: three times what it takes on two cores that do nothing else. */
+const LIMIT_MS = 420_000;
 /** An emulated Arm machine takes about three times as long for everything. */
 const patience = kind.name === 'aarch64' ? 3 : 1;
 
@@ -231,7 +233,7 @@ function note(name: string, commit: string, start: Start, device: DeviceDetail):
 /** Looks at the server's record of the device until it is as it should be. */
 async function until(what: string, api: Api, holds: (device: DeviceDetail) => boolean): Promise<DeviceDetail> {
   return await timed(what, async () => {
-    const deadline = Date.now() + 240_000 * patience;
+    const deadline = Date.now() + LIMIT_MS * patience;
     for (;;) {
       const device = await Promise.race([api.device(DEVICE), board!.trouble]);
       if (device && holds(device)) return device;
