@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { parseBoardFile } from '../board-file.ts';
-import { BoardError } from '../errors.ts';
+import type { BoardError } from '../errors.ts';
 import { makeSystemRepo, needsRoot } from '../testing/system-repo.ts';
 import { writeImage } from './write-image.ts';
 
