@@ -173,7 +173,7 @@ test('SIGHUP makes it read its settings again; bad ones change nothing, and it s
   await sleep(300);
   await writeFile(file, JSON.stringify({ unusedDays: 30 }));
   stop('SIGHUP');
-  await told(/"reloaded"[^\n]*\n[^]*\{"type":"reloaded","changed":\["unusedDays"\],"later":\[\]\}/);
+  await told(/"reloaded"[^\n]*\n[\s\S]*\{"type":"reloaded","changed":\["unusedDays"\],"later":\[\]\}/);
   const changes = JSON.parse(await does('audit', '--json')) as { entries: { action: string; data: object }[] };
   assert.deepEqual(
     changes.entries.filter(({ action }) => action === 'settings.change').map(({ data }) => data),

@@ -127,7 +127,7 @@ export async function openParts(
 }
 
 /** Where an operator's files are: in /etc on a machine, in the board's own folder for a folder. */
-export function policyPlaces(board: string, identity: Identity): PolicyPlaces {
+function policyPlaces(board: string, identity: Identity): PolicyPlaces {
   const memory = boardPaths(board).agent;
   if (runsOnItself(identity)) return { folder: '/etc/treeline', locks: '/run/treeline/locks', memory };
   const folder = join(resolve(board), 'settings');

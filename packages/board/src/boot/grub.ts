@@ -24,7 +24,7 @@ const MODULES =
  * Counted is only while `boot_success` is not 1 and there is a counter. What cannot be written down cannot be counted:
  * then the old system is the safe choice. An entry whose kernel cannot be loaded falls through to the other.
  */
-export function grubConfig(): string {
+function grubConfig(): string {
   const chain: string[] = [];
   for (let left = BOOT_TRIES; left > 0; left--) {
     chain.push(

@@ -19,7 +19,7 @@ export function ubootEnvironment(values: Readonly<Record<string, string | number
  *
  * @param deviceTree `firmware`, or a file below the folder of device trees that the deployment brings
  */
-export function ubootScript(deviceTree: string): string {
+function ubootScript(deviceTree: string): string {
   const own =
     deviceTree === 'firmware'
       ? ''

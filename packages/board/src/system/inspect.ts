@@ -107,7 +107,8 @@ export function incomplete(root: string, problems: readonly Problem[]): BoardErr
 async function findKernel(root: string, wanted: string | undefined, problems: Problem[]): Promise<string | undefined> {
   const modules = join(root, 'usr/lib/modules');
   const versions: string[] = [];
-  for (const version of (await readdir(modules).catch(() => [])).sort()) {
+  const found = await readdir(modules).catch((): string[] => []);
+  for (const version of found.sort()) {
     const image = [join(root, `boot/vmlinuz-${version}`), join(modules, version, 'vmlinuz')];
     if ((await exists(image[0]!)) || (await exists(image[1]!))) versions.push(version);
   }

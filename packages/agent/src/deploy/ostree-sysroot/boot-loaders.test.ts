@@ -100,7 +100,10 @@ for (const loader of ['grub', 'uboot', 'systemd-boot'] as const) {
     await assert.rejects(readFile(join(board, 'armed')), { code: 'ENOENT' });
     assert.equal((await runOnce({ board })).transfer, null, 'it is not taken again');
     const reported = fixture.states.findLast((state) => state.state === 'rolled-back');
-    assert.deepEqual([reported?.from, (reported?.details as { bootLoader?: string }).bootLoader], [c, loader]);
+    assert.deepEqual(
+      [reported?.from, (reported?.details as { bootLoader?: string } | undefined)?.bootLoader],
+      [c, loader],
+    );
 
     // D is sick: the agent uses the count up, and the deployment before comes back with its /etc.
     const etc = join(board, `root/ostree/deploy/robot/deploy/${b}.0/etc/local`);

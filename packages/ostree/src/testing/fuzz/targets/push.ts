@@ -110,7 +110,7 @@ export async function makeTargets({ inside }: FuzzScratch): Promise<FuzzTarget[]
         }
       },
       async close() {
-        (await receiver)?.close();
+        await (await receiver)?.close();
       },
     },
   ];
