@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { Agent } from 'node:https';
-import { type ConnectionOptions, checkServerIdentity, connect, type TLSSocket } from 'node:tls';
+import { isIP } from 'node:net';
+import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import type { DeviceClock } from '../clock/device-clock.ts';
 import { AgentError } from '../errors.ts';
 
@@ -67,8 +68,8 @@ function problemWith(socket: TLSSocket, o: { ca: X509Certificate; clock: DeviceC
   }
   if (!peer.checkIssued(o.ca) || !peer.verify(o.ca.publicKey)) return 'its certificate is of another CA';
   if (!(peer.keyUsage as string[] | undefined)?.includes(SERVER_AUTH)) return 'its certificate is none of a server';
-  const misnamed = checkServerIdentity(o.name, socket.getPeerCertificate());
-  if (misnamed !== undefined) return misnamed.message;
+  const named = isIP(o.name) === 0 ? peer.checkHost(o.name) : peer.checkIP(o.name);
+  if (named === undefined) return `its certificate is not one of ${o.name}`;
   if (clock.behind() === null) return null;
   const now = clock.now();
   return now >= Date.parse(peer.validFrom) && now <= Date.parse(peer.validTo) ? null : 'its certificate has run out';
