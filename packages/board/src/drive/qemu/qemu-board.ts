@@ -76,6 +76,8 @@ export async function openQemuBoard(o: QemuBoardOptions): Promise<Board> {
         running = null;
         console.connect(null);
       }
+      // Between the end of one process and the start of the next, a board that resets itself is still on.
+      if (end.kind !== 'reset') wanted = false;
       if (end.kind === 'failed') trouble.reject(new BoardError('board-trouble', `${o.name}: ${end.message}`));
       if (end.kind !== 'reset') return;
       // In turn, so that a cut that comes meanwhile is not undone.
@@ -102,7 +104,7 @@ export async function openQemuBoard(o: QemuBoardOptions): Promise<Board> {
     host: network === 'open' ? HOST_ADDRESS : FORWARD_ADDRESS,
     address: null,
     get isOn() {
-      return running !== null;
+      return wanted;
     },
     get boots() {
       return boots;
@@ -120,7 +122,12 @@ export async function openQemuBoard(o: QemuBoardOptions): Promise<Board> {
         wanted = true;
         if (running !== null) return;
         console.note('power on');
-        await start();
+        try {
+          await start();
+        } catch (error) {
+          wanted = false;
+          throw error;
+        }
       }),
     powerOff: ({ signal } = {}) =>
       inTurn(async () => {
