@@ -43,7 +43,7 @@ set pick=0
 if [ "$boot_success" != 1 -a -n "$boot_counter" ]; then
 ${chain.join('\n')}
   else set boot_counter=0; set pick=1; fi
-  if save_env -f "($esp)/grubenv" boot_counter; then true; else set pick=1; fi
+  if save_env -f "($esp)/grubenv" boot_counter; then set saved=1; else set pick=1; fi
   echo "treeline: an update is on trial, boots left after this one: $boot_counter, entry $pick"
 fi
 set root="$sys"
