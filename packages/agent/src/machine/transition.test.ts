@@ -212,6 +212,18 @@ test('a person goes back to the release before: the one that is left is not take
   assert.deepEqual(back.state, { kind: 'rolled-back', from: B, why: 'by hand' });
 });
 
+test('a release that is forgiven while the board leaves it is neither rested on nor bad again', () => {
+  const good = after(START, ...toB, upWithB, { kind: 'healthy' });
+  const leaving = after(
+    ...[good, { kind: 'leave', to: A, booted: B, bootId: '2', why: 'by hand' } as const],
+    ...[{ kind: 'judged', bad: [B] } as const, { kind: 'judged', bad: [] } as const],
+  );
+  assert.deepEqual([leaving.state.kind, isBad(leaving, B)], ['rebooting', false]);
+  const back = after(leaving, board({ bootId: '3', booted: A, next: A, deployed: [A] }));
+  const stayed = after(leaving, board({ bootId: '3', booted: B, next: B, deployed: [B] }));
+  for (const { state, bad } of [back, stayed]) assert.deepEqual([state, bad], [{ kind: 'idle' }, []]);
+});
+
 /** A board in the small: what the agent's actions do to it, and what power cuts and boot loaders do. */
 interface Model {
   on: boolean;

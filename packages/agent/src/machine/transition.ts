@@ -181,11 +181,14 @@ function otherThan(release: Release, board: BoardView): Release | null {
 function afterUndo(machine: Machine, state: Rebooting, board: BoardView, at: number): Machine {
   const from = state.from ?? '';
   const why = state.undo?.why ?? '';
-  if (board.booted !== from) return to(machine, { kind: 'rolled-back', from, why });
+  // The server may have forgiven the release while the board was leaving it.
+  const forgiven = !isBad(machine, from);
+  if (board.booted !== from) return to(machine, forgiven ? { kind: 'idle' } : { kind: 'rolled-back', from, why });
   if (board.bootId === state.bootId) return machine;
   if (state.attempt < REBOOT_ATTEMPTS && board.deployed.includes(state.to)) {
     return to(machine, { ...state, bootId: board.bootId, attempt: state.attempt + 1 });
   }
+  if (forgiven) return to(machine, { kind: 'idle' });
   return fail(machine, { release: from, why: `${why}; and the board did not go back to the release before it` }, at);
 }
 
