@@ -145,7 +145,9 @@ export function parseBoardFile(text: string, path: string): BoardFile {
       const keys = issue.code === 'unrecognized_keys' ? issue.keys : [undefined];
       return keys.map((key) => {
         const full = key === undefined ? path : [...path, key];
-        const what = key === undefined ? issue.message : 'there is no such key';
+        const isWhole = path.length === 0 && issue.code === 'invalid_type';
+        const message = isWhole ? 'expected keys such as name: my-board' : issue.message;
+        const what = key === undefined ? message : 'there is no such key';
         return `${position(document, full, lines)}: ${full.join('.') || 'the file'}: ${what}`;
       });
     }),

@@ -11,6 +11,7 @@ export type { QemuNetwork } from './drive/qemu/network.ts';
 export { canPlay, openQemuBoard, type QemuBoardOptions } from './drive/qemu/qemu-board.ts';
 export { CommandDrive, Drive, LavaDrive, QemuDrive } from './drive/schema.ts';
 export { BoardError, type BoardErrorCode } from './errors.ts';
+export { compressionOf } from './image/compress.ts';
 export { makeRawImage, type RawImage, type RawImageOptions } from './image/make-image.ts';
 export { type ImageRemote, STATEROOT } from './image/sysroot.ts';
 export { type ImageOptions, type ImageStep, type WrittenImage, writeImage } from './image/write-image.ts';

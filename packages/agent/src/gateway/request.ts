@@ -36,7 +36,10 @@ export function send(url: string, o: RequestOptions = {}): Promise<Answer> {
       reject(
         o.signal?.aborted
           ? (o.signal.reason as Error)
-          : new AgentError('unreachable', `${new URL(url).host} did not answer: ${messageOf(error)}`, { cause: error }),
+          : new AgentError('unreachable', `${new URL(url).host} did not answer: ${messageOf(error)}`, {
+              hint: 'What the board runs stays. Is the server up, and is the way to it open?',
+              cause: error,
+            }),
       );
     const outgoing = request(
       url,

@@ -10,16 +10,22 @@ import { BoardError } from '../errors.ts';
 
 export type Compression = 'none' | 'xz' | 'zst' | 'zip';
 
-/** What the name of a file says that it is: `robot.img.xz`. */
+/**
+ * What the name of a file says that it is: `robot.img.xz`.
+ *
+ * @throws BoardError `invalid` for other names: what calls itself .qcow2 and is a raw image gets nobody anywhere
+ */
 export function compressionOf(path: string): Compression {
-  const match = /\.(xz|zst|zip)$/.exec(path)?.[1];
-  return (match as Compression | undefined) ?? 'none';
+  const [, compression] = /.\.img(?:\.(xz|zst|zip))?$/.exec(basename(path)) ?? [null, null];
+  if (compression !== null) return (compression as Compression | undefined) ?? 'none';
+  throw new BoardError('invalid', `${basename(path)} is no name for an image`, {
+    hint: 'NAME.img is a raw image; NAME.img.xz, NAME.img.zst and NAME.img.zip are compressed ones.',
+  });
 }
 
 /** The name of the image inside: without the compression's. */
 export function imageName(path: string): string {
-  const name = compressionOf(path) === 'none' ? basename(path) : basename(path).replace(/\.(xz|zst|zip)$/, '');
-  return name.includes('.') ? name : `${name}.img`;
+  return basename(path).replace(/\.(xz|zst|zip)$/, '');
 }
 
 const CHUNK = 2 ** 20;

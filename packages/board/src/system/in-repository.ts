@@ -1,8 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   bootableMetadata,
   checkout,
+  isRefName,
   openRepo,
   readCommit,
   resolveRev,
@@ -12,6 +13,7 @@ import {
   writeCommit,
   writeFolder,
 } from '@treeline/ostree';
+import { BoardError } from '../errors.ts';
 import { type Ostreeified, type OstreeifyOptions, ostreeify } from './ostreeify.ts';
 
 /** A root file system: a folder, a tar, or a commit of a repository. */
@@ -36,6 +38,16 @@ export async function makeSystem(
   target: SystemTarget,
   o: OstreeifyOptions & { work: string },
 ): Promise<SystemMade> {
+  // What is wrong with the place should be said before minutes are spent on what goes there.
+  if ('ref' in target) {
+    if (!isRefName(target.ref)) {
+      throw new BoardError('invalid', `"${target.ref}" is no name for a ref`, {
+        hint: 'Letters, digits and ._- with slashes between, such as os/base.',
+      });
+    }
+    await openRepo(target.repo);
+  }
+  await mkdir(o.work, { recursive: true });
   const work = await mkdtemp(join(o.work, '.treeline-system-'));
   try {
     let from: string;

@@ -22,6 +22,9 @@ export interface Problem {
   hint: string;
 }
 
+/** For who named something else. */
+export const SOURCE_HINT = 'Give the folder or tar that mmdebstrap, debootstrap or the like wrote.';
+
 const TREES = ['bin', 'sbin', 'lib'];
 /** e_machine of ELF headers. */
 const ELF_MACHINES: Readonly<Record<number, MachineArchitecture>> = { 62: 'x86_64', 183: 'aarch64' };
@@ -36,7 +39,7 @@ export async function inspectSystem(root: string, o: { kernel?: string | undefin
   const has = (path: string) => exists(join(root, path));
   if (!(await has('usr'))) {
     throw new BoardError('invalid', `${root} is no root file system: there is no usr in it`, {
-      hint: 'Give the folder or tar that mmdebstrap, debootstrap or the like wrote.',
+      hint: SOURCE_HINT,
     });
   }
   const problems: Problem[] = [];
@@ -45,17 +48,19 @@ export async function inspectSystem(root: string, o: { kernel?: string | undefin
     problems.push({ what, hint });
   };
   const done = (await has('usr/etc')) && !(await has('etc'));
+  const apart: string[] = [];
   for (const name of TREES) {
     const target = await readlink(join(root, name)).catch(() => null);
-    if (target !== `usr/${name}` && target !== `/usr/${name}`) {
-      problems.push({
-        what: `/${name} is not a link to usr/${name}`,
-        hint: 'Only /usr is updated as a whole: install usrmerge, or use a release that has /usr merged.',
-      });
-    }
+    if (target !== `usr/${name}` && target !== `/usr/${name}`) apart.push(`/${name}`);
+  }
+  if (apart.length > 0) {
+    problems.push({
+      what: `${apart.join(', ')}: no link into /usr, which alone is updated as a whole`,
+      hint: 'apt-get install usrmerge, or use a release that has /usr merged',
+    });
   }
   const etc = done ? 'usr/etc' : 'etc';
-  await demand([`${etc}/passwd`], 'there is no /etc/passwd', 'The base system is not installed: base-passwd.');
+  await demand([`${etc}/passwd`], 'there is no /etc/passwd', 'the base system is not installed');
   await demand(['usr/lib/systemd/systemd'], 'systemd is not installed', 'apt-get install systemd');
   await demand(['usr/sbin/init'], 'there is no /sbin/init', 'apt-get install systemd-sysv');
   await demand(['usr/lib/systemd/systemd-udevd', 'usr/bin/udevadm'], 'udev is not installed', 'apt-get install udev');

@@ -5,7 +5,7 @@ import { BoardError } from '../errors.ts';
 import { arrange, generalize, moveDpkg, moveKernel } from './arrange.ts';
 import { obstacles } from './chroot.ts';
 import { makeInitramfs } from './initramfs.ts';
-import { type Inspected, incomplete, inspectSystem } from './inspect.ts';
+import { type Inspected, incomplete, inspectSystem, SOURCE_HINT } from './inspect.ts';
 import { DONE } from './layout.ts';
 import { moveVar } from './var.ts';
 
@@ -50,13 +50,16 @@ export interface Ostreeified {
  */
 export async function ostreeify(source: string, target: string, o: OstreeifyOptions = {}): Promise<Ostreeified> {
   const path = resolve(target);
+  checkOptions(o);
   if ((await readdir(path).catch(() => [])).length > 0) {
     throw new BoardError('exists', `${path} is there and not empty`, {
       hint: 'Name a folder that does not exist yet.',
     });
   }
   const info = await stat(source).catch(() => null);
-  if (info === null) throw new BoardError('not-found', `there is no ${source}`);
+  if (info === null) {
+    throw new BoardError('not-found', `there is no folder or file ${source}`, { hint: SOURCE_HINT });
+  }
   // What is a folder can be checked before it is copied.
   if (info.isDirectory()) await check(resolve(source), o);
   const work = join(dirname(path), `.${basename(path)}.${process.pid}`);
@@ -73,6 +76,25 @@ export async function ostreeify(source: string, target: string, o: OstreeifyOpti
     process.umask(umask);
     await rm(work, { recursive: true, force: true });
   }
+}
+
+/** Both are written into files of the system, the modules into a script that runs in it. */
+function checkOptions({ hostname, modules }: OstreeifyOptions): void {
+  if (hostname !== undefined && !isHostname(hostname)) {
+    throw new BoardError('invalid', `"${hostname}" is no host name`, {
+      hint: 'Letters, digits and dashes, 63 at most between two dots.',
+    });
+  }
+  for (const name of modules ?? []) {
+    if (/^[A-Za-z0-9][A-Za-z0-9_-]*$/.test(name)) continue;
+    throw new BoardError('invalid', `"${name}" is no name of a kernel module`, {
+      hint: 'Names as lsmod shows them, such as virtio_blk.',
+    });
+  }
+}
+
+function isHostname(text: string): boolean {
+  return /^(?!-)[A-Za-z0-9-]{1,63}(\.(?!-)[A-Za-z0-9-]{1,63})*$/.test(text) && text.length <= 64;
 }
 
 async function check(root: string, o: OstreeifyOptions): Promise<Inspected> {
@@ -92,7 +114,8 @@ async function transform(root: string, o: OstreeifyOptions): Promise<Omit<Ostree
     const { size } = await stat(initramfs);
     return { ...facts, already: true, initramfsBytes: size, var: { entries: 0, remade: 0 }, removed: [] };
   }
-  const removed = await generalize(root, { hostname: o.hostname ?? system.split(' ')[0] ?? 'linux' });
+  const named = system.split(' ')[0] ?? '';
+  const removed = await generalize(root, { hostname: o.hostname ?? (isHostname(named) ? named : 'linux') });
   o.onStep?.('initramfs');
   await makeInitramfs(root, found, { modules: o.modules, signal: o.signal });
   o.signal?.throwIfAborted();
@@ -114,8 +137,12 @@ async function copyRoot(source: string, isFolder: boolean, target: string, signa
   }
   // Device nodes cannot be made in a user namespace, and are not wanted: the kernel makes /dev.
   const flags = ['--numeric-owner', '--xattrs', '--xattrs-include=*', '--exclude=./dev/*', '--exclude=dev/*'];
-  await run('tar', ['--extract', '--preserve-permissions', ...flags, '--file', source, '--directory', target], {
-    signal,
-    debian: 'tar',
+  const options = { signal, debian: 'tar' };
+  const extract = ['--extract', '--preserve-permissions', ...flags, '--file', source, '--directory', target];
+  await run('tar', extract, options).catch((cause: unknown) => {
+    if (!(cause instanceof BoardError) || cause.code !== 'tool-failed') throw cause;
+    // The words of tar behind its own name, which says nothing more.
+    const words = cause.message.replace(/^.*?: (tar: )?/s, '').split('\n')[0];
+    throw new BoardError('invalid', `${source} cannot be unpacked: ${words}`, { hint: SOURCE_HINT, cause });
   });
 }

@@ -76,6 +76,7 @@ export async function moveVar(root: string): Promise<{ entries: number; remade: 
   lines.push('L /var/lib/dpkg - - - - ../../usr/lib/sysimage/dpkg');
   for (const [name, target] of Object.entries(LINKED)) await linkOut(root, name, target, lines, known);
   await linkUsrLocal(root, lines);
+  await mkdir(dirname(join(root, TMPFILES)), { recursive: true });
   await writeFile(
     join(root, TMPFILES),
     `# What /var held when the distribution was installed. Made by treeline ostreeify.\n${lines.join('\n')}\n`,

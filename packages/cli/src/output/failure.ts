@@ -1,8 +1,9 @@
+import { stripVTControlCharacters } from 'node:util';
 import type { CliError } from '../errors.ts';
 import { exitCodes } from '../errors.ts';
 import { paint } from './colour.ts';
 import { terminalWidth } from './table.ts';
-import { wrap } from './text.ts';
+import { manyLines, wrap } from './text.ts';
 
 /** An error on stderr: what happened, and indented below it what to do next. With `json` one document of one line. */
 export function printError(error: CliError, options: { json: boolean }): void {
@@ -15,9 +16,9 @@ export function printError(error: CliError, options: { json: boolean }): void {
   const isQuiet = error.code === 'interrupted';
   const name = paint(isQuiet ? 'yellow' : ['bold', 'red'], 'treeline:', stderr);
   const width = terminalWidth(stderr);
-  let text = `${wrap(`${name} ${error.message}`, width).join('\n')}\n`;
+  let text = `${wrap(`${name} ${inert(error.message)}`, width).join('\n')}\n`;
   if (error.hint)
-    text += `${wrap(error.hint, width - 2)
+    text += `${wrap(inert(error.hint), width - 2)
       .join('\n')
       .replace(/^/gm, '  ')}\n`;
   if (error.code === 'server' && error.server?.requestId && !error.hint?.includes(error.server.requestId)) {
@@ -25,4 +26,9 @@ export function printError(error: CliError, options: { json: boolean }): void {
   }
   if (process.env.TREELINE_DEBUG && error.cause instanceof Error) text += `${error.cause.stack}\n`;
   stderr.write(text);
+}
+
+/** What a message repeats (a name, an answer, what a tool said) must not drive the terminal. */
+function inert(text: string): string {
+  return manyLines(stripVTControlCharacters(text));
 }

@@ -36,15 +36,20 @@ export function shorten(text: string, cells: number, keep: 'start' | 'end' = 'st
   return keep === 'end' ? `…${kept.reverse().join('')}` : `${kept.join('')}…`;
 }
 
-/** Broken into lines of at most `cells` cells at spaces; a word that is longer keeps a line of its own. */
+/**
+ * Broken into lines of at most `cells` cells at spaces; a word that is longer keeps a line of its own. What goes on of an
+ * indented line, an item of a list, is indented by two more.
+ */
 export function wrap(text: string, cells: number): string[] {
   const lines: string[] = [];
   for (const paragraph of text.split('\n')) {
+    const indent = /^ +/.exec(paragraph)?.[0] ?? '';
+    const hanging = indent === '' ? '' : `${indent}  `;
     let line: string | undefined;
     for (const word of paragraph.split(' ')) {
       if (line !== undefined && cellWidth(line) + 1 + cellWidth(word) > cells) {
         lines.push(line);
-        line = word;
+        line = `${hanging}${word}`;
       } else {
         line = line === undefined ? word : `${line} ${word}`;
       }

@@ -4,12 +4,14 @@ import type { AgentProgress } from '@treeline/agent';
 import type { Command } from 'commander';
 import { seconds } from '../arguments.ts';
 import { shortPath } from '../connection/folder.ts';
+import type { GlobalOptions } from '../connection/server.ts';
 import { CliError } from '../errors.ts';
 import { formatAgentStatus, formatLook, progressLine } from '../output/agent.ts';
 import { formatBytes } from '../output/bytes.ts';
 import { paint } from '../output/colour.ts';
 import { printDocument, printJsonLine, printText } from '../output/document.ts';
 import { liveLines } from '../output/progress.ts';
+import { oneLine } from '../output/text.ts';
 import { count, shortId } from '../output/words.ts';
 import { optionsOf, type Session } from '../session.ts';
 
@@ -114,19 +116,22 @@ export function declare(command: Command, session: Session): void {
 
   command
     .command('pin')
-    .summary('keep what runs: no updates until --release')
-    .description('Keep what the board runs, whatever the server offers; the server is told why. --release ends it.')
+    .summary('keep what runs: no updates until unpin')
+    .description(
+      'Keep what the board runs, whatever the server offers; the server is told why. `treeline agent unpin` ends it.',
+    )
     .option(...boardOption)
     .option('--why <text>', 'what people are told', 'by a person')
-    .option('--release', 'let updates go on')
-    .action(async (_: object, self: Command) => {
-      const options = optionsOf<HandOptions & { release?: boolean }>(self);
-      const { pin } = await import('@treeline/agent');
-      const why = options.release ? null : (options.why ?? '');
-      await pin({ board: boardOf(options), signal: session.signal, why });
-      if (options.json) return printDocument({ pinned: why });
-      printText(why === null ? 'updates go on' : `pinned: ${why}`);
-    });
+    .action((_: object, self: Command) => keep(optionsOf<HandOptions & GlobalOptions>(self), session));
+
+  command
+    .command('unpin')
+    .summary('let updates go on')
+    .description('Let a board that was pinned take updates again.')
+    .option(...boardOption)
+    .action((_: object, self: Command) =>
+      keep({ ...optionsOf<BoardOptions & GlobalOptions>(self), why: null }, session),
+    );
 }
 
 function boardOf(options: BoardOptions): string {
@@ -135,6 +140,18 @@ function boardOf(options: BoardOptions): string {
   throw new CliError('usage', 'Which board? --board is missing, and TREELINE_BOARD is not set.', {
     hint: 'Name the folder that holds (or will hold) the identity of the board: --board DIR',
   });
+}
+
+async function keep(
+  { why = '', json, ...options }: BoardOptions & { why?: string | null; json?: boolean },
+  session: Session,
+): Promise<void> {
+  const board = boardOf(options);
+  const { pin } = await import('@treeline/agent');
+  await pin({ board, signal: session.signal, why });
+  if (json) return printDocument({ pinned: why });
+  printText(why === null ? 'updates go on' : `pinned: ${oneLine(why)}`);
+  if (why !== null) printText(paint('dim', `treeline agent unpin --board ${shortPath(board)}`));
 }
 
 async function enrol(self: Command, session: Session): Promise<void> {

@@ -68,14 +68,16 @@ Who is not root needs the package uidmap. Board files: docs/board.md`,
 async function run(rev: string, options: ImageVerbOptions, session: Session): Promise<void> {
   const remote = remoteOf(options);
   const enrolment = options.enrol === undefined ? undefined : readEnrolment(options.enrol);
-  const { readBoardFile, writeImage } = await import('@treeline/board');
+  const { compressionOf, readBoardFile, writeImage } = await import('@treeline/board');
+  const out = resolve(options.out);
+  // Refuses what is no name of an image, before the server is asked for anything.
+  compressionOf(out);
   const board = await readBoardFile(options.board);
   await asRoot();
-  const out = resolve(options.out);
   const screen = liveLines(process.stderr);
   const began = Date.now();
   const folder = dirname(out);
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const work = mkdtempSync(join(folder, '.treeline-image-'));
   let made: WrittenImage;
   try {
@@ -100,6 +102,16 @@ async function run(rev: string, options: ImageVerbOptions, session: Session): Pr
   printText(`${paint('bold', shortPath(made.path))} ${size} (${formatDuration(milliseconds)})`);
   printText(`  boots  ${shortId(made.commit)} on ${made.board}`);
   printText(`  map    ${shortPath(made.bmap)}: ${formatBytes(made.mappedBytes)} to write`);
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (cause) {
+    // Something on the way there is a file.
+    if (!(cause instanceof Error && 'code' in cause && /^(EEXIST|ENOTDIR)$/.test(String(cause.code)))) throw cause;
+    throw new CliError('usage', `${folder} is no folder: an image cannot be put there.`, { cause });
+  }
 }
 
 /** Into a repository of its own beside the image: hard links, where the store is on the same file system. */
@@ -132,13 +144,26 @@ function remoteOf({ remote, remoteRef, remoteKeys }: ImageVerbOptions): ImageRem
       hint: '--remote origin=https://example.org/repo --remote-ref robot/stable',
     });
   }
+  if (remoteKeys !== undefined) readNamed(remoteKeys, 'It has the public keys, as `gpg --export` writes them.');
   return { name, url, ref: remoteRef, gpgKeys: remoteKeys };
+}
+
+/** A file that an option names. */
+function readNamed(path: string, hint: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : '';
+    if (code === 'ENOENT') throw new CliError('not-found', `There is no ${path}.`, { hint, cause });
+    if (code === 'EISDIR') throw new CliError('usage', `${path} is a folder.`, { hint, cause });
+    throw cause;
+  }
 }
 
 /** What is wrong with it should be found here, not on a robot. */
 function readEnrolment(path: string): string {
-  const text = readFileSync(path, 'utf8');
   const hint = 'It is JSON such as {"gateway": "https://…:8421", "token": "…", "channel": "robot/stable"}.';
+  const text = readNamed(path, hint).toString('utf8');
   let value: unknown;
   try {
     value = JSON.parse(text);
