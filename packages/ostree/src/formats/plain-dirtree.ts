@@ -1,6 +1,10 @@
 import type { DirTree } from './dirtree.ts';
+import type { Checksum, Tree } from './object-name.ts';
 
 const CHECKSUM_BYTES = 32;
+/** Bytes of checksums in an entry: of a file its content; of a folder its contents and its metadata. */
+export const FILE_CHECKSUMS = CHECKSUM_BYTES;
+export const DIR_CHECKSUMS = 2 * CHECKSUM_BYTES;
 
 /**
  * Reads a dirtree whose names are all ASCII in one go: a walk over a system reads thousands of them. Null for every
@@ -9,25 +13,37 @@ const CHECKSUM_BYTES = 32;
  */
 export function plainDirTree(data: Uint8Array): DirTree | null {
   const buffer = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  const lists = entryLists(buffer);
+  if (lists === null) return null;
+  const tree: DirTree = { files: new Map(), dirs: new Map() };
+  const files = eachEntry(buffer, lists.files, FILE_CHECKSUMS, (name, at) => {
+    tree.files.set(name, checksumAt(buffer, at));
+    return true;
+  });
+  if (!files) return null;
+  const dirs = eachEntry(buffer, lists.dirs, DIR_CHECKSUMS, (name, at) => {
+    if (tree.files.has(name)) return false;
+    tree.dirs.set(name, treeAt(buffer, at));
+    return true;
+  });
+  return dirs ? tree : null;
+}
+
+/** Where a dirtree's two lists are; null: not as it should be. */
+export function entryLists(buffer: Buffer): { files: Range; dirs: Range } | null {
   const width = offsetWidth(buffer.length);
   const body = buffer.length - width;
   if (body < 0 || !isNeeded(width, body, 1)) return null;
   const split = buffer.readUIntLE(body, width);
-  if (split > body) return null;
-  const tree: DirTree = { files: new Map(), dirs: new Map() };
-  const files = eachEntry(buffer, { start: 0, end: split }, CHECKSUM_BYTES, (name, at) => {
-    tree.files.set(name, buffer.toString('hex', at, at + CHECKSUM_BYTES));
-    return true;
-  });
-  if (!files) return null;
-  const dirs = eachEntry(buffer, { start: split, end: body }, 2 * CHECKSUM_BYTES, (name, at) => {
-    if (tree.files.has(name)) return false;
-    const between = at + CHECKSUM_BYTES;
-    const contents = buffer.toString('hex', at, between);
-    tree.dirs.set(name, { contents, meta: buffer.toString('hex', between, between + CHECKSUM_BYTES) });
-    return true;
-  });
-  return dirs ? tree : null;
+  return split > body ? null : { files: { start: 0, end: split }, dirs: { start: split, end: body } };
+}
+
+export function checksumAt(buffer: Buffer, at: number): Checksum {
+  return buffer.toString('hex', at, at + CHECKSUM_BYTES);
+}
+
+export function treeAt(buffer: Buffer, at: number): Tree {
+  return { contents: checksumAt(buffer, at), meta: checksumAt(buffer, at + CHECKSUM_BYTES) };
 }
 
 /**
@@ -36,41 +52,72 @@ export function plainDirTree(data: Uint8Array): DirTree | null {
  */
 function eachEntry(
   buffer: Buffer,
-  { start, end }: { start: number; end: number },
+  range: Range,
   checksums: number,
   use: (name: string, checksumAt: number) => boolean,
 ): boolean {
+  if (range.start === range.end) return true;
+  const list = entryList(buffer, range);
+  if (list === null) return false;
+  let previous: Range | null = null;
+  let at = range.start;
+  for (let index = 0; index < list.count; index++) {
+    const end = entryEnd(buffer, list, index);
+    const name = entryName(buffer, { start: at, end }, checksums);
+    if (name === null || end > list.bodyEnd || (previous !== null && !isBefore(buffer, previous, name))) return false;
+    if (!use(buffer.toString('latin1', name.start, name.end), name.end + 1)) return false;
+    previous = name;
+    at = end;
+  }
+  return at === list.bodyEnd;
+}
+
+/** Bytes of a buffer, from `start` up to `end`. */
+export interface Range {
+  start: number;
+  end: number;
+}
+
+/** An array of entries that is not empty: entries up to `bodyEnd`, then where each of them ends. */
+export interface EntryList {
+  start: number;
+  bodyEnd: number;
+  /** Bytes of each framing offset. */
+  width: 1 | 2 | 4;
+  count: number;
+}
+
+/** Null: not as it should be. */
+export function entryList(buffer: Buffer, { start, end }: Range): EntryList | null {
   const length = end - start;
-  if (length === 0) return true;
   const width = offsetWidth(length);
-  if (length < width) return false;
+  if (length < width) return null;
   const last = buffer.readUIntLE(end - width, width);
   const count = (length - last) / width;
-  if (last > length || count < 1 || !Number.isInteger(count) || !isNeeded(width, last, count)) return false;
-  let previous = { start: 0, end: 0 };
-  let at = start;
-  for (let index = 0; index < count; index++) {
-    const itemEnd = start + buffer.readUIntLE(start + last + index * width, width);
-    const itemLength = itemEnd - at;
-    // Longer ones, with wider framing offsets, have no name that a file system takes.
-    if (itemLength > 0xffff) return false;
-    const itemWidth = offsetWidth(itemLength);
-    const framing = checksums / CHECKSUM_BYTES;
-    const itemBody = itemLength - framing * itemWidth;
-    const nameEnd = at + itemBody - checksums;
-    if (nameEnd <= at + 1 || itemEnd > start + last || !isNeeded(itemWidth, itemBody, framing)) return false;
-    // Framing offsets stand in reverse: the end of the name is the last of them.
-    if (buffer.readUIntLE(itemEnd - itemWidth, itemWidth) !== nameEnd - at) return false;
-    if (framing === 2 && buffer.readUIntLE(itemEnd - 2 * itemWidth, itemWidth) !== nameEnd - at + CHECKSUM_BYTES) {
-      return false;
-    }
-    const name = { start: at, end: nameEnd - 1 };
-    if (!isPlainName(buffer, name) || (index > 0 && !isBefore(buffer, previous, name))) return false;
-    if (!use(buffer.toString('latin1', name.start, name.end), nameEnd)) return false;
-    previous = name;
-    at = itemEnd;
-  }
-  return at === start + last;
+  if (last > length || count < 1 || !Number.isInteger(count) || !isNeeded(width, last, count)) return null;
+  return { start, bodyEnd: start + last, width, count };
+}
+
+/** Where an entry ends, as its list says. */
+export function entryEnd(buffer: Buffer, { start, bodyEnd, width }: EntryList, index: number): number {
+  return start + buffer.readUIntLE(bodyEnd + index * width, width);
+}
+
+/** Where an entry's name is; its checksums come after the NUL at the end of it. Null: not a plain entry. */
+export function entryName(buffer: Buffer, { start, end }: Range, checksums: number): Range | null {
+  const length = end - start;
+  // Longer ones, with wider framing offsets, have no name that a file system takes.
+  if (length > 0xffff) return null;
+  const width = offsetWidth(length);
+  const framing = checksums / CHECKSUM_BYTES;
+  const body = length - framing * width;
+  const nameEnd = start + body - checksums;
+  if (nameEnd <= start + 1 || end > buffer.length || !isNeeded(width, body, framing)) return null;
+  // Framing offsets stand in reverse: the end of the name is the last of them.
+  if (buffer.readUIntLE(end - width, width) !== nameEnd - start) return null;
+  if (framing === 2 && buffer.readUIntLE(end - 2 * width, width) !== nameEnd - start + CHECKSUM_BYTES) return null;
+  const name = { start, end: nameEnd - 1 };
+  return isPlainName(buffer, name) ? name : null;
 }
 
 /** Whether a name and the NUL after it are ASCII without slash and NUL, and neither `.` nor `..`. */
@@ -86,7 +133,11 @@ function isPlainName(buffer: Buffer, { start, end }: { start: number; end: numbe
 const SLASH = 0x2f;
 const DOT = 0x2e;
 
-function isBefore(buffer: Buffer, a: { start: number; end: number }, b: { start: number; end: number }): boolean {
+export function isBefore(
+  buffer: Buffer,
+  a: { start: number; end: number },
+  b: { start: number; end: number },
+): boolean {
   const length = Math.min(a.end - a.start, b.end - b.start);
   for (let index = 0; index < length; index++) {
     const difference = buffer[a.start + index]! - buffer[b.start + index]!;

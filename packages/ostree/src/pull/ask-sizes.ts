@@ -63,7 +63,7 @@ export async function askSizes(
     await inParallel(folders, MAX_REQUESTS, async ({ checksum, known, place }) => {
       const { tree, size } = await readFolder(repo, remote, checksum);
       if (size > 0 && first(`fetched ${checksum}`)) count(size, size);
-      const here = new KnownFolders(repo, known);
+      const here = KnownFolders.read(repo, known);
       for (const [name, file] of tree.files) {
         if (!here.hasFile(name, file) && placeBelow(subpaths, place, name, false) !== undefined) wantFile(file);
       }

@@ -133,7 +133,7 @@ export class ObjectFetcher {
   }
 
   #expand(tree: DirTree, { known: knownContents, place }: FolderJob): void {
-    const known = new KnownFolders(this.#tx.repo, knownContents);
+    const known = KnownFolders.read(this.#tx.repo, knownContents);
     const { subpaths } = this.#options;
     for (const [name, checksum] of tree.files) {
       if (known.hasFile(name, checksum) || placeBelow(subpaths, place, name, false) === undefined) continue;

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OstreeError, systemCode } from '../errors.ts';
+import { changedEntries } from '../formats/changed-entries.ts';
 import { decodeCommit } from '../formats/commit.ts';
 import { type DirTree, decodeDirTree } from '../formats/dirtree.ts';
 import type { Checksum } from '../formats/object-name.ts';
@@ -37,6 +38,34 @@ export function completeRoots(repo: Repo, commits: Iterable<Checksum>): Checksum
 
 /** Reads a dirtree at once; null when it is not there. Throws `corrupt`. */
 export function readDirTreeSync(path: string, checksum: Checksum): DirTree | null {
+  const data = readDataSync(path, checksum);
+  return data && decodeDirTree(data, `${checksum}.dirtree`);
+}
+
+/**
+ * Reads a dirtree beside those that complete trees have at its path. Of what is the same in one of them nothing has to be
+ * looked at, so it may be left out of `tree`. Null when it is not there.
+ *
+ * @param known the dirtrees, of this repository
+ * @throws OstreeError `corrupt`
+ */
+export function readBeside(
+  path: string,
+  checksum: Checksum,
+  { repo, known }: { repo: Repo; known: readonly Checksum[] },
+): { tree: DirTree; known: KnownFolders } | null {
+  const data = readDataSync(path, checksum);
+  if (data === null) return null;
+  const [only] = known;
+  if (only !== undefined && known.length === 1) {
+    const before = readDataSync(objectPath(repo, 'dirtree', only), only);
+    const changes = before && changedEntries(data, before);
+    if (changes) return { tree: changes.now, known: new KnownFolders([changes.before]) };
+  }
+  return { tree: decodeDirTree(data, `${checksum}.dirtree`), known: KnownFolders.read(repo, known) };
+}
+
+function readDataSync(path: string, checksum: Checksum): Buffer | null {
   let data: Buffer;
   try {
     data = readFileSync(path);
@@ -46,18 +75,21 @@ export function readDirTreeSync(path: string, checksum: Checksum): DirTree | nul
     throw new OstreeError('io', `${path}: ${(cause as Error).message}`, { object, cause });
   }
   assertHash(data, checksum, 'dirtree');
-  return decodeDirTree(data, `${checksum}.dirtree`);
+  return data;
 }
 
 /** The folders that complete trees have at one path, to hold a new one against. */
 export class KnownFolders {
-  readonly #trees: DirTree[] = [];
+  readonly #trees: readonly DirTree[];
 
-  constructor(repo: Repo, contents: readonly Checksum[]) {
-    for (const checksum of contents) {
-      const tree = readDirTreeSync(objectPath(repo, 'dirtree', checksum), checksum);
-      if (tree) this.#trees.push(tree);
-    }
+  constructor(trees: readonly DirTree[]) {
+    this.#trees = trees;
+  }
+
+  static read(repo: Repo, contents: readonly Checksum[]): KnownFolders {
+    return new KnownFolders(
+      contents.flatMap((checksum) => readDirTreeSync(objectPath(repo, 'dirtree', checksum), checksum) ?? []),
+    );
   }
 
   hasFile(name: string, checksum: Checksum): boolean {

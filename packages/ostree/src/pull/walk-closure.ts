@@ -4,7 +4,7 @@ import type { DirTree } from '../formats/dirtree.ts';
 import type { Checksum, Tree } from '../formats/object-name.ts';
 import { objectPath } from '../repo/objects.ts';
 import type { Repo } from '../repo/repo.ts';
-import { KnownFolders, readDirTreeSync } from './known-trees.ts';
+import { type KnownFolders, readBeside } from './known-trees.ts';
 import { type Place, placeBelow, rootPlace, type Subpaths } from './subpaths.ts';
 
 /** An object that a tree consists of, and one path at which it is. */
@@ -77,9 +77,9 @@ export async function* walkClosure(
   }
   let until = Date.now() + SLICE_MS;
   for (let folder = folders.pop(); folder; folder = folders.pop()) {
-    const tree = readFolder(repo, folder, options);
-    if (tree) {
-      const known = new KnownFolders(options.knownIn ?? repo, folder.known);
+    const read = readFolder(repo, folder, options);
+    if (read) {
+      const { tree, known } = read;
       const base = folder.path === '/' ? '/' : `${folder.path}/`;
       for (const [name, checksum] of tree.files) {
         if (known.hasFile(name, checksum) || placeBelow(subpaths, folder.place, name, false) === undefined) continue;
@@ -106,9 +106,14 @@ export async function* walkClosure(
   if (batch.length > 0) yield batch;
 }
 
-function readFolder(repo: Repo, { checksum, path }: Folder, { onDamaged, locate }: WalkOptions): DirTree | null {
+function readFolder(
+  repo: Repo,
+  { checksum, path, known }: Folder,
+  { onDamaged, locate, knownIn = repo }: WalkOptions,
+): { tree: DirTree; known: KnownFolders } | null {
   try {
-    return readDirTreeSync(locate?.(checksum) ?? objectPath(repo, 'dirtree', checksum), checksum);
+    const place = locate?.(checksum) ?? objectPath(repo, 'dirtree', checksum);
+    return readBeside(place, checksum, { repo: knownIn, known });
   } catch (error) {
     if (!onDamaged || !(error instanceof OstreeError)) throw error;
     onDamaged({ type: 'dirtree', checksum, path }, error);

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Checksum, Tree } from '../formats/object-name.ts';
-import { KnownFolders, readDirTreeSync } from '../pull/known-trees.ts';
+import { readBeside } from '../pull/known-trees.ts';
 import type { Repo } from '../repo/repo.ts';
 import type { ObjectId, ObjectState } from './object-list.ts';
 import { locateObject, notHere } from './outgoing.ts';
@@ -115,9 +115,9 @@ class Walk {
 
   #expand(next: Asked[], { checksum, known: knownContents = [] }: Asked): void {
     const { path } = locateObject(this.#repo, { type: 'dirtree', checksum });
-    const tree = readDirTreeSync(path, checksum);
-    if (!tree) throw notHere(this.#repo, { type: 'dirtree', checksum });
-    const known = new KnownFolders(this.#repo, knownContents);
+    const read = readBeside(path, checksum, { repo: this.#repo, known: knownContents });
+    if (!read) throw notHere(this.#repo, { type: 'dirtree', checksum });
+    const { tree, known } = read;
     for (const [name, file] of tree.files) {
       if (!known.hasFile(name, file)) this.#want(next, { type: 'file', checksum: file });
     }

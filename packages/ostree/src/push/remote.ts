@@ -1,9 +1,10 @@
-import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
+import type { ClientRequest, Agent as HttpAgent, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { OstreeError, type OstreeErrorCode } from '../errors.ts';
 import { isChecksum } from '../formats/object-name.ts';
 import { Dialler, type TlsOptions } from '../http/dial.ts';
 import { networkError, TransientError } from '../http/errors.ts';
+import { Agent, request } from '../http/node-http.ts';
 import { proxyFor } from '../http/proxy.ts';
 import { headerLines } from '../http/request-headers.ts';
 import { PushConflict } from './conflict.ts';
@@ -37,7 +38,7 @@ interface Sent {
 /** Requests to the receiving side of a push. It tries nothing again. Close it, or its connections keep the process alive. */
 export class PushRemote {
   readonly url: URL;
-  readonly #agent: Agent;
+  readonly #agent: HttpAgent;
   readonly #dialler: Dialler;
   readonly #headers: Record<string, string>;
   readonly #options: PushRemoteOptions;

@@ -1,5 +1,5 @@
-import { createServer } from 'node:http';
 import { OstreeError } from '../errors.ts';
+import { createServer } from '../http/node-http.ts';
 import { openRepo } from '../repo/repo.ts';
 import { type RepositoryHandlerOptions, repositoryHandler } from './handler.ts';
 
