@@ -1,6 +1,7 @@
-// `npm run e2e:board [-- --aarch64] [--keep DIR]`: a real Debian, made by a pipeline, boots on a board that QEMU plays, takes
+// `npm run e2e:board [-- --aarch64 | --job] [--keep DIR]`: a real Debian, made by a pipeline, boots on a board that QEMU plays, takes
 // a release through the server and its gateway, falls back from releases that are broken in three ways, takes none of
 // them again, and takes the next good one. What the server has on record decides; the console shows what happened.
+// With `--job`, board jobs of the pipeline do the same to what it makes, before it is released: see jobs.ts.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -20,14 +21,21 @@ import {
 import type { DeviceDetail, EnrolmentToken, RunDetail } from '@treeline/server';
 import { TreelineServer } from '../testing/treeline-server.ts';
 import { Api } from './api.ts';
-import { CHANNEL, KINDS, Project } from './project.ts';
+import { tryJobs } from './jobs.ts';
+import { KINDS, Project } from './project.ts';
+import { timed } from './timed.ts';
 
 /** Another one each time: a kept data folder knows those before with keys of their own. */
-const DEVICE = `board-${Date.now().toString(36)}`;
+const STAMP = Date.now().toString(36);
+const DEVICE = `board-${STAMP}`;
 
 const { values } = parseArgs({
   options: {
     aarch64: { type: 'boolean' },
+    /** Board jobs instead of a board of the fleet. */
+    job: { type: 'boolean' },
+    /** Without the faults, for benches. */
+    'no-faults': { type: 'boolean' },
     /** Keeps everything in this folder: the next run with it builds only what is new. */
     keep: { type: 'string' },
     /** Ends after the good update, for benches. */
@@ -46,7 +54,7 @@ const began = performance.now();
 const folder = values.keep ?? mkdtempSync(join(tmpdir(), 'treeline-board-'));
 mkdirSync(folder, { recursive: true });
 const log = join(folder, 'console.log');
-const server = new TreelineServer(join(folder, 'data'));
+const server = new TreelineServer(join(folder, 'data'), values.job ? ['--boards', kind.board] : []);
 const legs: LegReport[] = [];
 let board: Board | null = null as Board | null;
 // The board dies with this process, whatever ends it; the server has to be told.
@@ -85,15 +93,20 @@ async function main(): Promise<void> {
   const api = new Api(server);
   const path = join(folder, 'project');
   rmSync(path, { recursive: true, force: true });
-  const project = new Project(path, kind);
+  const project = new Project(path, kind, values.job ? { trial: { faults: [] }, stamp: STAMP } : {});
   project.begin();
   const projects = await server.get<{ projects: { name: string }[] }>('/projects');
   if (projects.projects.every(({ name }) => name !== 'board')) {
     await server.post('/projects', { name: 'board', url: path, run: false });
   }
+  if (values.job) await tryJobs({ server, api, project, legs }, { withFaults: !values['no-faults'] });
+  else await updateBoard(api, project);
+}
 
+/** A board of the fleet: takes what is good, and leaves what is not. */
+async function updateBoard(api: Api, project: Project): Promise<void> {
   const a = await timed('A is built: Debian, agent, boot loader, app', () => api.release('board'));
-  await timed('its image is made and put on the board', () => flash(a.commit));
+  await timed('its image is made and put on the board', () => flash(a.commit, project.channel));
   board = board!;
   const first = await leg(api, 'A boots', a.commit, async () => await board!.powerOn());
   assert.equal(first.current, a.commit);
@@ -131,16 +144,16 @@ function kernelOf(run: RunDetail): string {
   return execFileSync('ostree', [`--repo=${store}`, 'cat', output.commit, '/version'], { encoding: 'utf8' }).trim();
 }
 
-async function flash(commit: string): Promise<void> {
+async function flash(commit: string, channel: string): Promise<void> {
   const file = await readBoardFile(kind.board);
-  const token = await server.post<EnrolmentToken>('/enrolment-tokens', { channel: CHANNEL });
+  const token = await server.post<EnrolmentToken>('/enrolment-tokens', { channel });
   const gateway = new URL(token.gateway);
   board = await openBoard({
     ...{ name: DEVICE, drive: file.drive!, folder: join(folder, 'board'), log },
     network: { host: '127.0.0.1', port: Number(gateway.port) },
   });
   gateway.hostname = board.host!;
-  const enrolment = { gateway: gateway.origin, token: token.token, id: DEVICE, channel: CHANNEL, os: 'treeline' };
+  const enrolment = { gateway: gateway.origin, token: token.token, id: DEVICE, channel, os: 'treeline' };
   const image = join(folder, 'system.img');
   const repo = join(server.data, 'repos/public');
   await makeRawImage(image, { repo, commit, board: file, enrolment: JSON.stringify(enrolment) });
@@ -245,13 +258,6 @@ async function until(what: string, api: Api, holds: (device: DeviceDetail) => bo
       await sleep(500);
     }
   });
-}
-
-async function timed<T>(what: string, action: () => Promise<T>): Promise<T> {
-  const start = performance.now();
-  const result = await action();
-  console.log(`${((performance.now() - start) / 1000).toFixed(1).padStart(7)} s  ${what}`);
-  return result;
 }
 
 function say(text: string): void {

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { Fault } from '@treeline/board';
 
 /** What differs between the two kinds of board. */
 export interface Kind {
@@ -16,8 +17,6 @@ export const KINDS: Record<Kind['name'], Kind> = {
   aarch64: { name: 'aarch64', board: 'qemu-aarch64', loader: 'uboot', kernel: 'linux-image-arm64', debian: 'arm64' },
 };
 
-export const CHANNEL = 'board/stable';
-
 /** Everything that boots, takes updates, and answers on the network; documentation and translations stay out. */
 function packagesOf(kind: Kind): string {
   const packages = [kind.kernel, 'systemd', 'systemd-sysv', 'udev', 'dbus', 'kmod', 'initramfs-tools', 'zstd'];
@@ -27,7 +26,7 @@ function packagesOf(kind: Kind): string {
 }
 
 /** The pipeline: a whole Debian, made into a tree that boots, and what this project puts on top of it. */
-function pipelineOf(kind: Kind): string {
+function pipelineOf(kind: Kind, channel: string, trial: Trial | null): string {
   const excluded = ['/usr/share/doc/*', '/usr/share/man/*', '/usr/share/locale/*', '/usr/share/info/*'];
   return `jobs:
   debian:
@@ -57,17 +56,32 @@ function pipelineOf(kind: Kind): string {
       - source: root
         at: /
     output: system
-
+${trial === null ? '' : tryOf(kind, trial)}
 publish:
   - artifact: system
-    channel: ${CHANNEL}
+    channel: ${channel}
+${trial === null ? '' : '    after: [try]\n'}`;
+}
+
+/** A board job that a release waits for, with what the board suffers meanwhile. */
+export interface Trial {
+  faults: readonly Fault[];
+}
+
+/** Its limit is the longest that its legs can take. */
+function tryOf(kind: Kind, { faults }: Trial): string {
+  return `
+  try:
+    board: ${kind.board}
+    system: system
+    faults: [${faults.join(', ')}]
+    timeout: 1h
 `;
 }
 
 const NETWORK = '[Match]\nType=ether\n\n[Network]\nDHCP=yes\n';
 
-/** Looks often, and says on the console what it does. */
-/** An emulated processor hashes a system for a minute; that damage is found is tested in packages/agent. */
+/** Looks often, and says on the console what it does. An emulated processor hashes a system for a minute; that damage is found is tested in packages/agent. */
 const AGENT = 'poll: 3s\nconsole: true\nverify: false\n';
 
 const APP = '[Unit]\nDescription=The app\n\n[Service]\nExecStart=/usr/bin/app\nRestart=always\n';
@@ -84,18 +98,27 @@ systemctl is-active --quiet app.service
 /** The git repository of the project. Each release is a commit. */
 export class Project {
   readonly path: string;
+  /** Where its releases go. */
+  readonly channel: string;
   readonly #kind: Kind;
+  #trial: Trial | null;
+  readonly #stamp: string | null;
 
-  constructor(path: string, kind: Kind) {
+  /** `stamp`: its channel and its systems are other ones than those of any project with another stamp. */
+  constructor(path: string, kind: Kind, { trial, stamp }: { trial?: Trial; stamp?: string } = {}) {
     this.path = path;
+    this.channel = stamp === undefined ? 'board/stable' : `board/${stamp}`;
     this.#kind = kind;
+    this.#trial = trial ?? null;
+    this.#stamp = stamp ?? null;
     mkdirSync(path, { recursive: true });
     this.#git('init', '--quiet', '--initial-branch=main');
   }
 
   /** The first release. */
   begin(): void {
-    this.#write('treeline.yaml', pipelineOf(this.#kind));
+    this.#write('treeline.yaml', pipelineOf(this.#kind, this.channel, this.#trial));
+    if (this.#stamp !== null) this.#write('root/usr/share/app/stamp', `${this.#stamp}\n`);
     this.#write('root/usr/etc/systemd/network/10-wired.network', NETWORK);
     this.#write('root/usr/etc/treeline/agent.yaml', AGENT);
     this.#write('root/usr/lib/systemd/system/app.service', APP);
@@ -103,6 +126,12 @@ export class Project {
     this.#write('root/usr/bin/app', '#!/bin/sh\nexec sleep infinity\n', 0o755);
     this.#write('root/usr/lib/treeline/check/required.d/10-app', CHECK, 0o755);
     this.version('A');
+  }
+
+  /** Changes what boards suffer in the releases from now on. */
+  suffer(faults: readonly Fault[]): void {
+    this.#trial = { faults };
+    this.#write('treeline.yaml', pipelineOf(this.#kind, this.channel, this.#trial));
   }
 
   /** A release that differs in one file. */

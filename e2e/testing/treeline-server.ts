@@ -16,8 +16,12 @@ export class TreelineServer {
   /** The same at each start: devices know the gateway by its address. */
   #ports: [api: number, gateway: number] | undefined;
 
-  constructor(data: string) {
+  readonly #options: readonly string[];
+
+  /** `options` are further ones of `treeline up`. */
+  constructor(data: string, options: readonly string[] = []) {
     this.data = data;
+    this.#options = options;
   }
 
   get log(): string {
@@ -29,7 +33,7 @@ export class TreelineServer {
     rmSync(join(this.data, 'server.json'), { force: true });
     this.#ports ??= [await freePort(), await freePort()];
     const [api, gateway] = this.#ports.map(String) as [string, string];
-    const args = ['up', '--data', this.data, '--port', api, '--gateway-port', gateway, '--poll', '1'];
+    const args = ['up', '--data', this.data, '--port', api, '--gateway-port', gateway, '--poll', '1', ...this.#options];
     const child = spawn(process.execPath, [treelineBin, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     for (const stream of [child.stdout, child.stderr]) {
