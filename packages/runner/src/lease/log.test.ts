@@ -66,3 +66,12 @@ test('a log that is too long says that its rest is left out', async () => {
   assert.ok(text.length < 2_200_000);
   assert.match(text, /longer than 2 MiB: the rest is left out\n$/);
 });
+
+test("the runner's own lines are lines, also in the middle of what a board prints", async () => {
+  const log = createJobLog();
+  log.note('first');
+  await log.write(Buffer.from('board login: '));
+  log.note('second');
+  log.note('third');
+  assert.equal(log.peek().text, 'treeline: first\nboard login: \ntreeline: second\ntreeline: third\n');
+});

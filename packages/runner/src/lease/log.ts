@@ -11,7 +11,7 @@ const HIGH_WATER = 4 * 1024 ** 2;
 export interface JobLog {
   /** Adds output of the job. Resolves when there is room for more. */
   write(chunk: Uint8Array): Promise<void>;
-  /** Adds a line of the runner's own. */
+  /** Adds a line of the runner's own; what the job printed before it ends its line, if it has not. */
   note(line: string): void;
   /** The next piece to send, '' if there is none, and its offset in bytes of UTF-8. */
   peek(): { text: string; offset: number };
@@ -31,6 +31,7 @@ export function createJobLog(maxBytes = MAX_LOG_BYTES): JobLog {
   let pending = '';
   let offset = 0;
   let taken = 0;
+  let atLineStart = true;
   let discarded = false;
   const room: Array<() => void> = [];
   const waiters: Array<() => void> = [];
@@ -42,6 +43,7 @@ export function createJobLog(maxBytes = MAX_LOG_BYTES): JobLog {
     if (text === '' || discarded || taken > maxBytes) return;
     taken += Buffer.byteLength(text);
     pending += text;
+    atLineStart = text.endsWith('\n');
     if (taken > maxBytes) {
       pending += `\ntreeline: the log is longer than ${Math.floor(maxBytes / 1024 ** 2)} MiB: the rest is left out\n`;
     }
@@ -52,7 +54,7 @@ export function createJobLog(maxBytes = MAX_LOG_BYTES): JobLog {
       add(decoder.write(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)));
       if (pending.length > HIGH_WATER && !discarded) await new Promise<void>((resolve) => room.push(resolve));
     },
-    note: (line) => add(`treeline: ${line}\n`),
+    note: (line) => add(`${atLineStart ? '' : '\n'}treeline: ${line}\n`),
     peek: () => {
       let end = Math.min(pending.length, MAX_LOG_CHUNK);
       // Not between the halves of a character beyond U+FFFF.
