@@ -17,6 +17,9 @@ export const KINDS: Record<Kind['name'], Kind> = {
   aarch64: { name: 'aarch64', board: 'qemu-aarch64', loader: 'uboot', kernel: 'linux-image-arm64', debian: 'arm64' },
 };
 
+/** Where releases go that have no channel of their own. */
+export const CHANNEL = 'board/stable';
+
 /** Everything that boots, takes updates, and answers on the network; documentation and translations stay out. */
 function packagesOf(kind: Kind): string {
   const packages = [kind.kernel, 'systemd', 'systemd-sysv', 'udev', 'dbus', 'kmod', 'initramfs-tools', 'zstd'];
@@ -107,7 +110,7 @@ export class Project {
   /** `stamp`: its channel and its systems are other ones than those of any project with another stamp. */
   constructor(path: string, kind: Kind, { trial, stamp }: { trial?: Trial; stamp?: string } = {}) {
     this.path = path;
-    this.channel = stamp === undefined ? 'board/stable' : `board/${stamp}`;
+    this.channel = stamp === undefined ? CHANNEL : `board/${stamp}`;
     this.#kind = kind;
     this.#trial = trial ?? null;
     this.#stamp = stamp ?? null;
