@@ -11,7 +11,10 @@ import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** What each task starts, and the Debian packages without which it cannot do its work. */
+/** They run programs that are made for Arm, where the machine is another one. */
+const armPrograms = ['qemu-user-static', 'binfmt-support'];
+
+/** What each task starts, and the Debian packages without which it, with these arguments, cannot do its work. */
 const tasks = {
   quickstart: {
     script: 'scripts/quickstart/main.ts',
@@ -56,21 +59,20 @@ const tasks = {
   },
   'e2e:board': {
     script: 'e2e/board/main.ts',
-    debian: [
+    debian: (args) => [
       'ostree',
       'bubblewrap',
       'git',
       'dosfstools',
       'e2fsprogs',
       'gdisk',
-      'grub-common',
-      'grub-efi-amd64-bin',
       'libdeflate0',
       'mmdebstrap',
       'mtools',
-      'ovmf',
-      'qemu-system-x86',
       'uidmap',
+      ...(args.includes('--aarch64')
+        ? ['qemu-system-arm', 'u-boot-qemu', 'u-boot-tools', ...(process.arch === 'arm64' ? [] : armPrograms)]
+        : ['grub-common', 'grub-efi-amd64-bin', 'ovmf', 'qemu-system-x86']),
     ],
   },
   check: { script: 'scripts/check.ts', debian: [] },
@@ -86,6 +88,7 @@ const tasks = {
 /** A package counts as there when one of these is: looking for files costs no process and works off Debian too. */
 const proof = {
   attr: ['setfattr'],
+  'binfmt-support': ['update-binfmts'],
   'bmap-tools': ['bmaptool'],
   bubblewrap: ['bwrap'],
   dosfstools: ['mkfs.vfat'],
@@ -99,6 +102,7 @@ const proof = {
   ovmf: ['/usr/share/OVMF/OVMF_CODE_4M.fd'],
   'qemu-system-arm': ['qemu-system-aarch64'],
   'qemu-system-x86': ['qemu-system-x86_64'],
+  'qemu-user-static': ['qemu-aarch64-static'],
   'u-boot-qemu': ['/usr/lib/u-boot/qemu_arm64/u-boot.bin'],
   'u-boot-tools': ['mkimage'],
   'ostree-tests': ['/usr/libexec/installed-tests/libostree/libtest.sh'],
@@ -106,6 +110,7 @@ const proof = {
   'xz-utils': ['xz'],
   postgresql: ['initdb', '/usr/lib/postgresql/*/bin/initdb'],
   procps: ['pgrep'],
+  uidmap: ['newuidmap'],
 };
 
 const [taskName, ...args] = process.argv.slice(2);
@@ -115,7 +120,7 @@ if (!task) {
 }
 
 installNpmPackages();
-installDebianPackages(task.debian);
+installDebianPackages(typeof task.debian === 'function' ? task.debian(args) : task.debian);
 start(node24(), [join(root, task.script), ...args]);
 
 // ---------------------------------------------------------------------------------------------- npm packages

@@ -21,6 +21,7 @@ import {
 import type { DeviceDetail, EnrolmentToken, RunDetail } from '@treeline/server';
 import { TreelineServer } from '../testing/treeline-server.ts';
 import { Api } from './api.ts';
+import { enableForeignPrograms } from './foreign-programs.ts';
 import { tryJobs } from './jobs.ts';
 import { KINDS, Project } from './project.ts';
 import { timed } from './timed.ts';
@@ -89,6 +90,7 @@ process.exit();
 
 async function main(): Promise<void> {
   rmSync(log, { force: true });
+  enableForeignPrograms(kind.name);
   await server.start();
   const api = new Api(server);
   const path = join(folder, 'project');
