@@ -53,8 +53,9 @@ export async function makeSysroot(folder: string, o: SysrootOptions): Promise<vo
     origin = `${name}:${ref}`;
   }
   const required = [`root=LABEL=${ROOT_LABEL}`, 'rw', 'panic=5', 'rd.shell=0', 'rd.emergency=reboot'];
-  // Partitions are mounted by who needs them; systemd would guess by what systemd-boot tells it.
-  if (o.loader === 'systemd-boot') required.push('systemd.gpt_auto=0');
+  // Partitions are mounted by who needs them. systemd guesses what to mount by what systemd-boot tells it, and where no
+  // UEFI started it by the partition table alone: its mount of the boot loader's partition then fails at each boot.
+  if (o.loader !== 'grub') required.push('systemd.gpt_auto=0');
   const kargs = [...required, ...o.kernelArguments].map((argument) => `--karg=${argument}`);
   await ostree('admin', 'deploy', sysroot, `--os=${STATEROOT}`, ...kargs, origin);
   if (o.enrolment !== undefined) {

@@ -159,6 +159,27 @@ describe('a disk image', { skip: needsRoot }, () => {
     await assert.rejects(writeImage(path, { repo, commit: 'link', board: board(link) }), /which is not in the system/);
   });
 
+  test('for U-Boot, has what its search finds and counts, and nothing that systemd would mount by a guess', async () => {
+    const path = join(folder, 'uboot.img');
+    const file = parseBoardFile(
+      'name: arm\narchitecture: aarch64\nboot: {loader: uboot, kernel-arguments: [console=ttyAMA0]}\nimage: {size: 160M, esp: 40M}\n',
+      'arm.yaml',
+    );
+    await writeImage(path, { repo, commit, board: file });
+    check(path, folder);
+    // U-Boot's search looks into partitions that are marked, and runs boot.scr.
+    assert.match(run('sgdisk', '-i=1', path), /Attribute flags: 0000000000000004/);
+    assert.match(run('mtype', '-i', `${path}@@${MIB}`, '::boot.scr'), /booti \$\{kernel_addr_r\}/);
+    assert.equal(run('mtype', '-i', `${path}@@${MIB}`, '::uboot.env'), 'upgrade_available=0\nbootcount=0\n');
+    const config = inRoot(path, 'cat /boot/loader/uEnv.txt');
+    assert.match(config, /^kernel_image=(\/boot)?\/ostree\/treeline-[0-9a-f]+\/vmlinuz-6\.1\.0-test$/m);
+    assert.match(config, /^ramdisk_image=(\/boot)?\/ostree\/treeline-[0-9a-f]+\/initramfs-6\.1\.0-test\.img$/m);
+    assert.match(
+      config,
+      /^bootargs=root=LABEL=root rw panic=5 .*systemd\.gpt_auto=0 console=ttyAMA0 ostree=\/ostree\/boot\.\d\/treeline\/\S+$/m,
+    );
+  });
+
   test('is not made of what cannot boot, and leaves what was there when it fails', async () => {
     const path = join(folder, 'none.img');
     await assert.rejects(
