@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { addTotals, closingLines, emptyTotals, type Totals } from './test-totals.ts';
 
 // `npm test [-- FILE… --flags…]`: node:test over the packages, then the end-to-end tests one file at a time (they
@@ -69,7 +69,13 @@ function runTests(files: string[], concurrency: number, note: string): Promise<n
   ];
   const child = spawn(process.execPath, [...nodeFlags, ...files], {
     stdio: 'inherit',
-    env: { ...process.env, TREELINE_TEST_TOTALS: note, TREELINE_TEST_FILES: String(files.length) },
+    env: {
+      // Each test file is a process that loads much of Treeline, and so are the commands that it starts.
+      NODE_COMPILE_CACHE: resolve('.cache/node'),
+      ...process.env,
+      TREELINE_TEST_TOTALS: note,
+      TREELINE_TEST_FILES: String(files.length),
+    },
   });
   const forward = (signal: NodeJS.Signals) => child.kill(signal);
   process.on('SIGTERM', forward);
