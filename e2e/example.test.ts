@@ -74,6 +74,7 @@ test('each change can be made, is a good pipeline, and can be taken back', () =>
     ['faster', 'system'],
     ['broken-initramfs', 'machine'],
     ['broken-init', 'machine'],
+    ['try-on-board', 'machine'],
   ] as const) {
     const before = git(project, 'rev-parse', 'HEAD^{tree}');
     const subject = change(script, project);
@@ -94,4 +95,17 @@ test('the broken releases differ in what keeps them from booting, and in nothing
   change('take-back', 'machine');
   change('failing-check', 'system');
   assert.equal(git('system', 'ls-files', '--stage', 'health/required.d/30-second-camera').slice(0, 6), '100755');
+});
+
+test('with try-on-board, a release of the machine waits for a board that goes forward and back', () => {
+  change('try-on-board', 'machine');
+  const { jobs, publishes } = graph();
+  const { job } = jobs.get('machine/try')!;
+  assert.ok(job.kind === 'board');
+  assert.deepEqual(job.board, { name: 'qemu-x86_64' });
+  assert.equal(`${job.system.project}/${job.system.artifact}`, 'machine/system');
+  assert.deepEqual(job.over, { repository: 'public', channel: 'robot/stable' });
+  const release = publishes.find(({ channel }) => channel === 'robot/stable');
+  assert.deepEqual(release?.after, ['machine/system', 'machine/try']);
+  change('take-back', 'machine');
 });

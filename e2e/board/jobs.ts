@@ -111,7 +111,7 @@ async function isHeldBack(lab: Lab, name: string, o: { production: string; why: 
     [['impossible', lab.project.channel]],
   );
   assert.equal(await released(lab), o.production, 'the channel has what it had');
-  for (const line of notesOf(await lab.api.log(job.executionId!)).slice(-4)) console.log(`    ${line}`);
+  for (const line of notesOf(await lab.api.log(job.executionId!)).slice(-3)) console.log(`    ${line}`);
 }
 
 async function jobOf({ api }: Lab, run: RunDetail): Promise<Job> {

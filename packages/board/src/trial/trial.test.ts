@@ -158,6 +158,12 @@ describe('a trial on a board', () => {
     const hangs = await lab({ never: B }).run(A);
     assert.equal(hangs.verdict.kind, 'bad');
     assert.match(verdictText(hangs.verdict), new RegExp(`not good within ${LEG_LIMIT_MS / 60_000} minutes`));
+    const cut = await lab({ never: B }).run(A, ['power-cut']);
+    assert.match(
+      verdictText(cut.verdict),
+      new RegExp(`not good within ${(2 * LEG_LIMIT_MS) / 60_000} minutes`),
+      'a board whose power is cut boots once more',
+    );
     const off = await lab({ dies: 'off' }).run(A);
     assert.deepEqual(off.verdict, { kind: 'trouble', leg: 'install', why: 'the system switched the board off' });
     const alone = await lab({ dies: 'off' }).run(null);

@@ -97,7 +97,13 @@ export const FULL_DISK_LEAVES = 8 * 1024 ** 2;
 /** Without the network for so long; a pull that is cut off has noticed by then. */
 const NETWORK_AWAY_MS = 20_000;
 
+/** Of a leg with one boot on its way. */
 export const LEG_LIMIT_MS = 8 * 60_000;
+
+/** A board whose power is cut boots twice, and takes up what it was at. */
+function limitOf({ faults }: Leg): number {
+  return faults.includes('power-cut') ? 2 * LEG_LIMIT_MS : LEG_LIMIT_MS;
+}
 
 export function beginTrial({ candidate, production, faults }: TrialSubject): Trial {
   const leg = (name: Leg['name'], target: string, more: Partial<Leg> = {}): Leg => {
@@ -197,17 +203,18 @@ function hasEnded(leg: Leg, trial: Trial, view: DeviceView): boolean {
 
 function failureOf(leg: Leg, trial: Trial, view: DeviceView, board: { isOn: boolean }): string | null {
   const { device, now } = view;
+  const limit = limitOf(leg);
   const bad = device?.bad.find(({ commit }) => commit === leg.target);
   if (bad !== undefined) return `it did not prove good: ${bad.reason ?? 'no reason given'}`;
   if (leg.expects === 'blocked' && device?.state === 'good' && device.current === leg.target) {
     return 'it took the update although its disk was full';
   }
-  if (leg.expects === 'good' && device?.state === 'blocked' && now - (trial.since ?? now) > LEG_LIMIT_MS / 2) {
+  if (leg.expects === 'good' && device?.state === 'blocked' && now - (trial.since ?? now) > limit / 2) {
     return `it cannot take the update: ${device.reason ?? 'no reason given'}`;
   }
   if (!board.isOn) return 'the system switched the board off';
-  if (now - (trial.since ?? now) <= LEG_LIMIT_MS) return null;
-  const minutes = Math.round(LEG_LIMIT_MS / 60_000);
+  if (now - (trial.since ?? now) <= limit) return null;
+  const minutes = Math.round(limit / 60_000);
   if (device === null) return `it did not enrol within ${minutes} minutes`;
   const seen =
     device.lastSeen === null ? 'never seen' : `last seen ${Math.round((now - device.lastSeen) / 1000)} s ago`;

@@ -78,11 +78,13 @@ export async function runBoardJob(
       return null;
     });
     const report = await tryOn(board, file, { spec, machine, dir, signal, o });
-    for (const line of [...legTable(report.legs).trimEnd().split('\n'), verdictText(report.verdict)]) o.note(line);
+    for (const line of legTable(report.legs).trimEnd().split('\n')) o.note(line);
     if (report.verdict.kind === 'trouble') return { status: 'infrastructure', message: verdictText(report.verdict) };
     if (report.verdict.kind === 'bad') {
       return { status: 'failed', reason: 'board', message: verdictText(report.verdict), usage: usage() };
     }
+    // Of a result that is not good, the message ends the log.
+    o.note(verdictText(report.verdict));
     await board.close();
     board = null;
     const outputs = await storeReport(report, { spec, machine, dir, log });
