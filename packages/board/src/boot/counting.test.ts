@@ -15,6 +15,7 @@ import { makeSysroot, removeSysroot } from '../image/sysroot.ts';
 import { makeSystemRepo, needsRoot } from '../testing/system-repo.ts';
 import { grubEnvironment, makeGrub } from './grub.ts';
 import type { Loader } from './loader.ts';
+import { systemdBootFiles } from './systemd-boot.ts';
 import { makeUbootScript, ubootEnvironment } from './uboot.ts';
 
 const BOOT_MS = 180_000;
@@ -23,11 +24,11 @@ const BOOT_MS = 180_000;
  * Two deployments whose kernels no loader can start: what the loader picks it says, and what it counts it writes down.
  * The real firmware and boot loaders, without the minutes that a system takes.
  */
-async function makeDisk(folder: string, loader: Loader, env: string | Buffer): Promise<string> {
+async function makeDisk(folder: string, loader: Loader, env: string | Buffer = ''): Promise<string> {
   const { repo, commit } = makeSystemRepo(folder);
   commit('old');
   commit('new');
-  const architecture = loader === 'grub' ? 'x86_64' : 'aarch64';
+  const architecture = loader === 'uboot' ? 'aarch64' : 'x86_64';
   const board = parseBoardFile(
     `name: t\narchitecture: ${architecture}\nboot: {loader: ${loader}}\nimage: {size: 160M, esp: 40M}\n`,
     't.yaml',
@@ -39,12 +40,13 @@ async function makeDisk(folder: string, loader: Loader, env: string | Buffer): P
   const image = join(folder, 'disk.img');
   const identity = imageIdentity('test');
   const { esp, root } = await partition(image, board, identity);
-  const files =
-    loader === 'grub'
-      ? [await makeGrub(architecture, folder), { to: 'grubenv', content: env }]
-      : [await makeUbootScript(architecture, 'firmware', folder), { to: 'uboot.env', content: env }];
+  const files = {
+    grub: async () => [await makeGrub(architecture, folder), { to: 'grubenv', content: env }],
+    uboot: async () => [await makeUbootScript(architecture, 'firmware', folder), { to: 'uboot.env', content: env }],
+    'systemd-boot': () => systemdBootFiles(architecture, join(sysroot, 'nothing of it'), join(sysroot, 'boot')),
+  };
   const options = { identity, time: 1_700_000_000, folder };
-  await makeFat(image, esp, files, options);
+  await makeFat(image, esp, await files[loader](), options);
   await makeExt4(image, root, sysroot, options);
   await removeSysroot(sysroot);
   return image;
@@ -62,7 +64,9 @@ async function bootOnce(image: string, folder: string, arch: 'x86_64' | 'aarch64
     await board.cutPower();
     const disk = join(dir, 'disk.img');
     const env = execFileSync('mtype', ['-i', `${disk}@@${2 ** 20}`, `::${file}`], { encoding: 'latin1' });
-    return { said, env, text: board.console.text(0) };
+    const listed = execFileSync('mdir', ['-b', '-/', '-i', `${disk}@@${2 ** 20}`, '::'], { encoding: 'utf8' });
+    const entries = [...listed.matchAll(/^::\/loader\/entries\/(.+)$/gm)].map(([, name]) => name).sort();
+    return { said, env, entries, text: board.console.text(0) };
   } finally {
     await board.close();
   }
@@ -131,6 +135,32 @@ describe('boot loaders count the boots of an update', { skip: needsRoot, timeout
       );
       assert.match(env, new RegExp(`^bootcount=${after}$`, 'm'));
       assert.match(env, /^upgrade_available=1$/m);
+    }
+  });
+
+  test('systemd-boot: the same, in the name of the entry', async () => {
+    const own = mkdtempSync(join(folder, 'systemd-boot-'));
+    const image = await makeDisk(own, 'systemd-boot');
+    const fat = `${image}@@${2 ** 20}`;
+    const entry = (name: string) =>
+      execFileSync('mtype', ['-i', fat, `::loader/entries/${name}`], { encoding: 'utf8' });
+    const kernel = (name: string) => /^linux \/ostree\/(\S+)\/vmlinuz/m.exec(entry(name))?.[1];
+    const [older, newer] = [kernel('ostree-1.conf'), kernel('ostree-2.conf')];
+    assert.ok(older && newer && older !== newer);
+    // It says what it cannot load, and leaves it to the firmware to go on.
+    const ended = /Error loading \\ostree\\(\S+)\\vmlinuz/;
+    let name = 'ostree-2.conf';
+    for (const [before, after, picked] of [
+      ['ostree-2.conf', 'ostree-2.conf', newer],
+      ['ostree-2+3.conf', 'ostree-2+2-1.conf', newer],
+      ['ostree-2+1-2.conf', 'ostree-2+0-3.conf', newer],
+      ['ostree-2+0-3.conf', 'ostree-2+0-3.conf', older],
+    ] as const) {
+      if (name !== before) execFileSync('mren', ['-i', fat, `::loader/entries/${name}`, `::loader/entries/${before}`]);
+      name = before;
+      const { said, entries } = await bootOnce(image, own, 'x86_64', ended, 'loader/loader.conf');
+      assert.equal(ended.exec(said)?.[1], picked, before);
+      assert.deepEqual(entries, ['ostree-1.conf', after], before);
     }
   });
 });

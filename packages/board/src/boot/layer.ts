@@ -22,11 +22,32 @@ kernel.hung_task_timeout_secs = 300
 kernel.hung_task_panic = 1
 `;
 
-/** systemd feeds the hardware's watchdog; where there is none, nothing happens. */
+/** systemd feeds the watchdog, and opens it as soon as there is one. */
 const WATCHDOG = `# A system that hangs is reset by the hardware, and counted by the boot loader as a boot that was not good.
 [Manager]
 RuntimeWatchdogSec=60s
 RebootWatchdogSec=5min
+`;
+
+/**
+ * The kernel's own watchdog does for a hang of user space what the hardware's does. Debian's kernels for clouds have no
+ * driver of a real one. Not before udev has looked at all devices: systemd takes the first watchdog that comes.
+ */
+const SOFTDOG = `[Unit]
+Description=Watchdog of the kernel, where the hardware has none
+DefaultDependencies=no
+After=systemd-modules-load.service systemd-udev-trigger.service
+Conflicts=shutdown.target
+Before=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=-/bin/sh -c 'udevadm settle --timeout=30; [ -e /dev/watchdog0 ] || modprobe --quiet softdog'
+`;
+
+const WANT_SOFTDOG = `[Unit]
+Wants=treeline-softdog.service
 `;
 
 /** When a unit that everything depends on fails, a shell on a console that nobody sees does not help. */
@@ -48,6 +69,8 @@ export function bootLayerFiles(loader: Loader): Record<string, string> {
     [BOOT_FACTS]: `${JSON.stringify(facts)}\n`,
     'usr/lib/sysctl.d/60-treeline-boot.conf': SYSCTL,
     'usr/lib/systemd/system.conf.d/60-treeline-watchdog.conf': WATCHDOG,
+    'usr/lib/systemd/system/treeline-softdog.service': SOFTDOG,
+    'usr/lib/systemd/system/sysinit.target.d/60-treeline-softdog.conf': WANT_SOFTDOG,
     'usr/lib/systemd/system/emergency.service.d/60-treeline-reboot.conf': EMERGENCY,
   };
 }

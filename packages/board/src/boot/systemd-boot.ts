@@ -31,7 +31,7 @@ export async function systemdBootFiles(
       'tool-missing',
       `systemd-boot is missing: /${program.from} is neither in the system nor here`,
       {
-        hint: 'apt-get install systemd-boot-efi (Debian 12: systemd-boot-efi comes with systemd-boot)',
+        hint: 'apt-get install systemd-boot-efi',
       },
     );
   }
@@ -42,9 +42,12 @@ export async function systemdBootFiles(
   for (const name of await readdir(join(boot, 'loader/entries'))) {
     const text = await readFile(join(boot, 'loader/entries', name), 'utf8');
     // Depending on its settings libostree says where a kernel is from the root of the disk or of the boot partition.
-    files.push({ content: text.replace(/^(linux|initrd) \/boot\//gm, '$1 /'), to: `loader/entries/${name}` });
+    // libostree adds the stateroot to the name. The agent names its copies by their place, and replaces this one by its own.
+    const to = `loader/entries/${name.replace(/^(ostree-\d+)-.*\.conf$/, '$1.conf')}`;
+    files.push({ content: text.replace(/^(linux|initrd) \/boot\//gm, '$1 /'), to });
     for (const [, , path] of text.matchAll(/^(linux|initrd) (?:\/boot)?\/(\S+)$/gm)) {
-      files.push({ from: join(boot, path!), to: path! });
+      // Deployments with the same kernel share it.
+      if (files.every((file) => file.to !== path)) files.push({ from: join(boot, path!), to: path! });
     }
   }
   return files;
