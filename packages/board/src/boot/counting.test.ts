@@ -65,7 +65,7 @@ async function bootOnce(image: string, folder: string, arch: 'x86_64' | 'aarch64
     const disk = join(dir, 'disk.img');
     const env = execFileSync('mtype', ['-i', `${disk}@@${2 ** 20}`, `::${file}`], { encoding: 'latin1' });
     const listed = execFileSync('mdir', ['-b', '-/', '-i', `${disk}@@${2 ** 20}`, '::'], { encoding: 'utf8' });
-    const entries = [...listed.matchAll(/^::\/loader\/entries\/(.+)$/gm)].map(([, name]) => name).sort();
+    const entries = [...listed.matchAll(/^::\/loader\/entries\/(.+)$/gm)].map(([, name]) => name!).sort();
     return { said, env, entries, text: board.console.text(0) };
   } finally {
     await board.close();
