@@ -5,7 +5,7 @@ import { createConsole } from '../drive/console.ts';
 import { BoardError } from '../errors.ts';
 import { legTable, verdictText } from './report.ts';
 import { runTrial } from './run-trial.ts';
-import { type DeviceView, LEG_LIMIT_MS } from './trial.ts';
+import { type DeviceView, FULL_DISK_LEAVES, LEG_LIMIT_MS } from './trial.ts';
 
 const A = 'a'.repeat(64);
 const B = 'b'.repeat(64);
@@ -196,5 +196,11 @@ describe('a trial on a board', () => {
       return true;
     });
     await assert.rejects(lab({ dies: 'trouble' }).run(A), (error: BoardError) => error.code === 'board-trouble');
+  });
+
+  test('leaves a full disk more than ext4 keeps from everybody, and less than an update needs on the smallest board', () => {
+    const reserved = 4096 * 4096;
+    assert.ok(FULL_DISK_LEAVES >= reserved + 8 * 1024 ** 2, 'the system can still write its state');
+    assert.ok(FULL_DISK_LEAVES < 0.03 * 2 * 1024 ** 3, "libostree's reserve of a disk of 2 GB is not there");
   });
 });

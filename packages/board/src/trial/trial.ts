@@ -91,8 +91,12 @@ export interface Trial {
   verdict: Verdict | null;
 }
 
-/** Bytes that stay free on a full disk: enough to boot and to say so, not enough for an update. */
-export const FULL_DISK_LEAVES = 8 * 1024 ** 2;
+/**
+ * Bytes that stay free on a full disk: enough to boot and to say so, not enough for an update, for which libostree wants 3 %
+ * of the disk to stay free. ext4 keeps up to 4,096 blocks, 16 MiB, from everybody, also from root (Linux, fs/ext4/super.c,
+ * `ext4_calculate_resv_clusters`): with less than that nothing at all can be written, and no system comes up.
+ */
+export const FULL_DISK_LEAVES = 32 * 1024 ** 2;
 
 /** Without the network for so long; a pull that is cut off has noticed by then. */
 const NETWORK_AWAY_MS = 20_000;
