@@ -74,7 +74,7 @@ async function goesOut(
   );
   for (const leg of report.legs) checkLeg(leg, faults);
   const console = fileOf(lab, made, 'console.log');
-  assert.match(console, /Welcome to GRUB[^]*login:/, 'the console is kept, from the boot loader on');
+  assert.match(console, /Welcome to GRUB[\s\S]*login:/, 'the console is kept, from the boot loader on');
   assert.ok(console.includes(`booted ${commit.slice(0, 12)}`), 'and it is the console of this system');
   return commit;
 }
