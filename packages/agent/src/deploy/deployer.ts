@@ -20,7 +20,7 @@ export interface BoardStatus extends BoardView {
 export interface PullReport {
   objects: number;
   bytes: number;
-  totalObjects: number;
+  totalObjects: number | null;
   totalBytes: number | null;
 }
 

@@ -45,8 +45,8 @@ const Transfer = z.object({
   objects: z.number(),
   /** Bytes of the responses' bodies. */
   bytes: z.number(),
-  /** Objects of the whole tree. */
-  totalObjects: z.number(),
+  /** Objects of the whole tree; null when that is not known. */
+  totalObjects: z.number().nullable(),
   /** Bytes of the whole tree as it would be transferred without anything there; null when that is not known. */
   totalBytes: z.number().nullable(),
   milliseconds: z.number(),

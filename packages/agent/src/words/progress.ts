@@ -82,8 +82,10 @@ export function planInWords({ objects, bytes, delta }: Planned): string {
 export function transferInWords(transfer: Transfer): string {
   const { objects, bytes, totalObjects, totalBytes, milliseconds } = transfer;
   // The whole is counted without what describes it (commit, folders), so of tiny trees more is fetched than that.
-  const isPart = totalBytes !== null && bytes < totalBytes && objects <= totalObjects;
-  const share = isPart ? ` of ${bytesInWords(totalBytes)} (${((bytes / totalBytes) * 100).toFixed(1)} %)` : '';
-  const things = isPart ? `${objects} of ${counted(totalObjects, 'object')}` : counted(objects, 'object');
-  return `${things}, ${bytesInWords(bytes)}${share} in ${timeInWords(milliseconds)}`;
+  const time = timeInWords(milliseconds);
+  if (totalBytes === null || totalObjects === null || bytes >= totalBytes || objects > totalObjects) {
+    return `${counted(objects, 'object')}, ${bytesInWords(bytes)} in ${time}`;
+  }
+  const share = `${bytesInWords(totalBytes)} (${((bytes / totalBytes) * 100).toFixed(1)} %)`;
+  return `${objects} of ${counted(totalObjects, 'object')}, ${bytesInWords(bytes)} of ${share} in ${time}`;
 }

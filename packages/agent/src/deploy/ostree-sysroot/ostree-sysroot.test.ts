@@ -65,7 +65,7 @@ test('on a libostree sysroot: install, update, fall back, update again, with the
   const updated = await runOnce({ board });
   assert.deepEqual(updated.state, { kind: 'good', release: b });
   assert.ok(updated.transfer !== null && updated.transfer.objects > 0 && updated.transfer.bytes > 0);
-  assert.ok(updated.transfer.objects < updated.transfer.totalObjects);
+  assert.ok(updated.transfer.objects <= 6, `${updated.transfer.objects} objects for one file and the folders above`);
   await assertSysroot(board, [b, a], 'updated');
   assert.equal(await readFile(join(board, `root/ostree/deploy/robot/deploy/${b}.0/etc/local`), 'utf8'), 'mine');
 
