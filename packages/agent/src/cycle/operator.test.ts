@@ -205,6 +205,19 @@ test('a release for which there is no room is not begun, and says what it would 
   const c = await fixture.release({ 'usr/share/app': 'small, too' });
   fixture.offer(c);
   assert.deepEqual((await runOnce({ board })).state, { kind: 'good', release: c });
+
+  // Not a byte is left, for nobody.
+  await run('dd', ['if=/dev/zero', `of=${disk.folder}/filler`, 'bs=64k']).catch(() => {});
+  await run('dd', ['if=/dev/zero', `of=${disk.folder}/rest`, 'bs=1k']).catch(() => {});
+  const d = await fixture.release({ 'usr/share/app': 'small again' });
+  fixture.offer(d);
+  const full = await runOnce({ board });
+  assert.deepEqual([full.state.kind, full.booted], ['blocked', c]);
+  assert.deepEqual([fixture.states.at(-1)?.state, fixture.states.at(-1)?.release], ['blocked', d]);
+  assert.match(String(fixture.states.at(-1)?.reason), /no space/);
+  assert.equal((await runOnce({ board })).state.kind, 'blocked');
+  await rm(join(disk.folder, 'filler'));
+  assert.deepEqual((await runOnce({ board })).state, { kind: 'good', release: d });
 });
 
 test('while the server is away the pauses grow, to a limit', () => {

@@ -1,4 +1,5 @@
-import { readFile, rename } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileDurably } from '@treeline/ostree/fs/durable.ts';
 import { systemCode } from '../errors.ts';
@@ -6,6 +7,9 @@ import { START } from '../machine/index.ts';
 import { StateFile } from './schema.ts';
 
 const FILE = 'state.json';
+/** Room that is kept for the state, so that a board whose disk is full can still say so, and go on when it no longer is. */
+const RESERVE = 'reserve';
+const RESERVE_BYTES = 256 * 1024;
 
 export const EMPTY: StateFile = {
   version: 1,
@@ -42,16 +46,38 @@ export async function openState(dir: string): Promise<StateStore> {
     current = EMPTY;
   }
   let saved: StateFile = current;
+  const reserve = join(dir, RESERVE);
+  const write = (text: string) => writeFileDurably(path, text, { mode: 0o600 });
   return {
     get current() {
       return saved;
     },
     async save(change) {
       const next = { ...saved, ...change };
-      await writeFileDurably(path, `${JSON.stringify(next, null, 1)}\n`, { mode: 0o600 });
+      const text = `${JSON.stringify(next, null, 1)}\n`;
+      try {
+        await write(text);
+        await keepRoom(reserve);
+      } catch (error) {
+        if (!isFull(error)) throw error;
+        await rm(reserve, { force: true });
+        await write(text);
+      }
       saved = next;
     },
   };
+}
+
+/** Where there is room for it; blocks of zeros are taken like any others. */
+async function keepRoom(reserve: string): Promise<void> {
+  if (existsSync(reserve)) return;
+  await writeFileDurably(reserve, Buffer.alloc(RESERVE_BYTES), { mode: 0o600 }).catch((error: unknown) => {
+    if (!isFull(error)) throw error;
+  });
+}
+
+function isFull(error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT'].includes(systemCode(error) ?? '');
 }
 
 /** The state file's content, for looking at a board from outside; null if it has none that can be read. */
