@@ -1,6 +1,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -27,6 +28,8 @@ export async function measureAtRest(
   const seconds = bench.small ? 20 : 600;
   const layer = join(bench.scratch, 'layer');
   await buildAgentLayer(layer);
+  // The folder may be in this clone, whose package.json makes modules of its files.
+  await writeFile(join(bench.scratch, 'package.json'), '{}\n');
   const node = join(dirname(createRequire(import.meta.url).resolve('node-18/package.json')), 'bin');
   const env = { ...process.env, PATH: `${node}:${process.env.PATH ?? ''}` };
   const program = join(layer, 'usr/bin/treeline-agent');

@@ -98,9 +98,12 @@ export function readIfThere(path: string): Buffer | null {
   }
 }
 
+/** A copy's time is set by way of a number of seconds with fractions, which is not always the same millisecond. */
+const TIME_TOLERANCE_MS = 1;
+
 /** Whether two paths are one file, or look like copies of one: a copy has the time of what it was made from. */
 export function isSameFile(one: string, two: string): boolean {
   const [a, b] = [statSync(one, { throwIfNoEntry: false }), statSync(two, { throwIfNoEntry: false })];
   if (!a || !b || a.size !== b.size) return false;
-  return (a.ino === b.ino && a.dev === b.dev) || Math.floor(a.mtimeMs) === Math.floor(b.mtimeMs);
+  return (a.ino === b.ino && a.dev === b.dev) || Math.abs(a.mtimeMs - b.mtimeMs) <= TIME_TOLERANCE_MS;
 }

@@ -212,6 +212,19 @@ test('a ref may take the place of a folder of refs, and the other way round', as
   assert.equal(await readRef(await openRepo(copy), 'a/b'), first);
 });
 
+test('whatever fractions of a second a file was written at, its copy is known to be one', async (t) => {
+  const { repo, second, copy } = await setUp(t);
+  await signCommit(repo, second, [ed25519Signer(ed25519Keys().secret)]);
+  const meta = join(repo.path, 'objects', second.slice(0, 2), `${second.slice(2)}.commitmeta`);
+  const counts: number[] = [];
+  for (const fraction of [0.0001, 0.123, 0.1234, 0.1235, 0.1237, 0.9999]) {
+    utimesSync(meta, 1_700_000_000, 1_700_000_000 + counts.length + fraction);
+    await exportStatic(repo.path, copy, { mode: 'copy' });
+    counts.push((await exportStatic(repo.path, copy, { mode: 'copy' })).files);
+  }
+  assert.deepEqual(counts, [0, 0, 0, 0, 0, 0]);
+});
+
 test('signatures that are added later are taken over', async (t) => {
   const { repo, second, copy } = await setUp(t);
   const signer = () => ed25519Signer(ed25519Keys().secret);
