@@ -37,6 +37,9 @@ export async function measureAtRest(
   const { gateway, token } = await server.post<EnrolmentToken>('/enrolment-tokens', { channel });
   const identity = ['--id', 'at-rest', '--sysroot', join(bench.scratch, 'device/root'), '--os', 'treeline'];
   await run(program, ['enrol', '--gateway', gateway, '--token', token, ...identity, ...board], { env });
+  // Deployments cannot be changed, not even deleted, before that.
+  const deployments = join(bench.scratch, 'device/root/ostree/deploy');
+  bench.atEnd(async () => void (await run('chattr', ['-R', '-f', '-i', deployments]).catch(() => {})));
   bench.say('lets an agent take the release in a folder');
   await run(program, ['run', '--once', ...board], { env });
 
