@@ -133,11 +133,7 @@ function isPlainName(buffer: Buffer, { start, end }: { start: number; end: numbe
 const SLASH = 0x2f;
 const DOT = 0x2e;
 
-export function isBefore(
-  buffer: Buffer,
-  a: { start: number; end: number },
-  b: { start: number; end: number },
-): boolean {
+export function isBefore(buffer: Buffer, a: Range, b: Range): boolean {
   const length = Math.min(a.end - a.start, b.end - b.start);
   for (let index = 0; index < length; index++) {
     const difference = buffer[a.start + index]! - buffer[b.start + index]!;
