@@ -65,9 +65,10 @@ export async function measureAtRest(
 
 function cpuSeconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  // User and system time are fields 14 and 15; the second is a name that may hold spaces, in brackets.
+  // User and system time are fields 14 and 15, those of ended children 16 and 17; the second field is a name that may
+  // hold spaces, in brackets.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) / TICKS_PER_SECOND;
 }
 
 function residentMiB(pid: number): number {

@@ -14,6 +14,7 @@ import {
   type LegReport,
   lastLines,
   legTable,
+  legTimes,
   makeRawImage,
   openBoard,
   readBoardFile,
@@ -222,25 +223,10 @@ async function mark(api: Api): Promise<Start> {
 /** Adds a row of the table, from what the device reported. */
 function note(name: string, commit: string, start: Start, device: DeviceDetail): void {
   const events = device.events.filter(({ id, target }) => !start.events.has(id) && target === commit);
-  const at = (type: string): number | null => {
-    const event = events.find((event) => event.type === type);
-    return event ? Date.parse(event.receivedAt) : null;
-  };
-  const span = (from: number | null, to: number | null) =>
-    from === null || to === null ? null : Math.max(0, to - from) / 1000;
-  const [started, fetched, installing] = [
-    at('EcuDownloadStarted'),
-    at('EcuDownloadCompleted'),
-    at('EcuInstallationStarted'),
-  ];
-  const [applied, completed] = [at('EcuInstallationApplied'), at('EcuInstallationCompleted')];
-  const details = events.find(({ type }) => type === 'EcuDownloadCompleted')?.details ?? '';
-  const said = /(\d+) objects, (\d+) bytes/.exec(details);
+  const reported = events.map(({ type, receivedAt, details }) => ({ type, at: Date.parse(receivedAt), details }));
   legs.push({
     ...{ name, target: commit, seconds: (Date.now() - start.at) / 1000 },
-    ...{ check: span(start.at, started), pull: span(started, fetched), stage: span(fetched, installing) },
-    ...{ reboot: span(installing, applied), verify: span(applied, completed) },
-    ...{ objects: said ? Number(said[1]) : null, bytes: said ? Number(said[2]) : null },
+    ...legTimes(reported, start.at),
     ...{ sent: { requests: 0, bytes: 0 }, boots: board!.boots - start.boots, faults: [] },
   });
 }

@@ -18,6 +18,7 @@ export { type ImageOptions, type ImageStep, type WrittenImage, writeImage } from
 export { makeSystem, type SystemMade, type SystemSource, type SystemTarget } from './system/in-repository.ts';
 export { type Ostreeified, type OstreeifyOptions, type OstreeifyStep, ostreeify } from './system/ostreeify.ts';
 export { buildToolsLayer } from './tools/tools-layer.ts';
+export { legTimes } from './trial/leg-times.ts';
 export { legTable, type TrialReport, verdictText } from './trial/report.ts';
 export { runTrial, type TrialTools } from './trial/run-trial.ts';
 export type { DeviceView, LegReport, TrialSubject, Verdict } from './trial/trial.ts';

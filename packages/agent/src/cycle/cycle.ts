@@ -82,13 +82,18 @@ export function createCycler(deps: CycleDeps): Cycler {
   const recorder = createRecorder(deps, now);
   const { apply, tell, send } = recorder;
   let knownBoot: string | null = null;
+  let keptUp = '';
+  // What runs changes with a boot only, and then it is looked at again; a look takes a slow board a second.
+  let seen: BoardStatus | null = null;
 
   const look = async (): Promise<BoardStatus> => {
     const status = await deployer.status();
     deps.onStatus(status);
+    seen = status;
     return status;
   };
-  const server = createServerLook(deps, { policy, recorder, look, now });
+  const lastLook = async (): Promise<BoardStatus> => seen ?? (await look());
+  const server = createServerLook(deps, { policy, recorder, look: lastLook, now });
 
   const start = async () => {
     await deployer.powerOn();
@@ -100,9 +105,16 @@ export function createCycler(deps: CycleDeps): Cycler {
     knownBoot = bootId;
   };
 
-  /** What a resting state still owes to the board. Idempotent: done again after every interruption. */
+  /** What a resting state still owes to the board. Idempotent: done again after every interruption, and once in a boot. */
   const keepUp = async (state: State) => {
-    const { running } = await look();
+    const { running, bootId } = await lastLook();
+    const owed = `${bootId} ${JSON.stringify(state)}`;
+    if (owed === keptUp) return;
+    await payOff(state, running);
+    keptUp = owed;
+  };
+
+  const payOff = async (state: State, running: BoardStatus['running']): Promise<void> => {
     if (state.kind === 'good' && state.release === running?.commit) return deployer.markGood();
     if (state.kind === 'rolled-back' && running !== null && state.from !== running.commit) return deployer.settle();
     await deployer.endTrial();
@@ -195,7 +207,7 @@ export function createCycler(deps: CycleDeps): Cycler {
         tell({ kind: 'warning', message: `wanted check ${result.path} failed: ${result.output}` });
       }
     }
-    const { bootId } = await look();
+    const { bootId } = await lastLook();
     await apply(report.healthy ? { kind: 'healthy' } : { kind: 'unhealthy', why: report.why ?? '', bootId });
   };
 
@@ -205,7 +217,7 @@ export function createCycler(deps: CycleDeps): Cycler {
     if (state.undo === null) await deployer.activate(state.to);
     else await deployer.rollback(state.to);
     if (state.undo === null && (await policy.settings()).reboot === 'manual') {
-      const { booted } = await look();
+      const { booted } = await lastLook();
       await apply({ kind: 'held', release: state.to, booted, why: BY_HAND });
       return false;
     }
@@ -237,7 +249,7 @@ export function createCycler(deps: CycleDeps): Cycler {
         } else if (state.kind === 'downloading') {
           transfer = await download(state);
         } else if (state.kind === 'staged') {
-          const { bootId, booted } = await look();
+          const { bootId, booted } = await lastLook();
           const why = await policy.mayReboot(state.release);
           if (why === null) {
             await apply({ kind: 'reboot', bootId, booted });
@@ -263,7 +275,7 @@ export function createCycler(deps: CycleDeps): Cycler {
           if (!(error instanceof AgentError)) throw error;
         });
       }
-      const { booted } = await look();
+      const { booted } = await lastLook();
       return { state: store.current.machine.state, booted, transfer, serverError, unsent: store.current.outbox.length };
     },
   };

@@ -1,4 +1,5 @@
 import type { Fault } from '../drive/board.ts';
+import { legTimes } from './leg-times.ts';
 
 /** What the server says of the device that the board is for the time of a trial. Times are the server's, in ms. */
 export interface DeviceView {
@@ -236,26 +237,11 @@ function finishLeg(trial: Trial, view: DeviceView, board: { boots: number }): Tr
 function reportOf(leg: Leg, trial: Trial, view: DeviceView, board: { boots: number }): LegReport {
   const since = trial.since ?? view.now;
   const events = newEvents(trial, view, leg.target);
-  const at = (type: string): number | null => events.findLast((event) => event.type === type)?.at ?? null;
-  const span = (from: number | null, to: number | null): number | null =>
-    from === null || to === null || to < from ? null : (to - from) / 1000;
-  const [started, fetched, installing, applied, completed] = [
-    ...[at('EcuDownloadStarted'), at('EcuDownloadCompleted'), at('EcuInstallationStarted')],
-    ...[at('EcuInstallationApplied'), at('EcuInstallationCompleted')],
-  ];
-  const details = events.findLast(({ type }) => type === 'EcuDownloadCompleted')?.details ?? '';
-  const said = /(\d+) objects, (\d+) bytes/.exec(details);
   return {
     name: leg.name,
     target: leg.target,
     seconds: (view.now - since) / 1000,
-    check: span(since, started ?? null),
-    pull: span(started ?? null, fetched ?? null),
-    stage: span(fetched ?? null, installing ?? null),
-    reboot: span(installing ?? null, applied ?? null),
-    verify: span(applied ?? null, completed ?? null),
-    objects: said ? Number(said[1]) : null,
-    bytes: said ? Number(said[2]) : null,
+    ...legTimes(events, since),
     sent: {
       requests: view.sent.requests - trial.sent.requests,
       bytes: view.sent.bytes - trial.sent.bytes,
