@@ -14,6 +14,15 @@ export interface Kind {
   modules: readonly string[] | null;
 }
 
+/** The releases of Debian that are made into systems, by what their archive calls them. */
+const SUITES: Readonly<Record<string, string>> = { 12: 'bookworm', 13: 'trixie' };
+
+export function suiteOf(release: string): string {
+  const suite = SUITES[release];
+  if (suite === undefined) throw new Error(`Debian ${release}? Known are ${Object.keys(SUITES).join(' and ')}`);
+  return suite;
+}
+
 export const KINDS: Record<Kind['name'], Kind> = {
   x86_64: {
     ...{ name: 'x86_64', board: 'qemu-x86_64', loader: 'grub', kernel: 'linux-image-cloud-amd64', debian: 'amd64' },
@@ -37,8 +46,15 @@ function packagesOf(kind: Kind): string {
   );
 }
 
+interface Contents {
+  kind: Kind;
+  suite: string;
+  channel: string;
+  trial: Trial | null;
+}
+
 /** The pipeline: a whole Debian, made into a tree that boots, and what this project puts on top of it. */
-function pipelineOf(kind: Kind, channel: string, trial: Trial | null): string {
+function pipelineOf({ kind, suite, channel, trial }: Contents): string {
   const modules = (kind.modules ?? []).map((name) => ` --module ${name}`).join('');
   const excluded = ['/usr/share/doc/*', '/usr/share/man/*', '/usr/share/locale/*', '/usr/share/info/*'];
   return `jobs:
@@ -56,7 +72,7 @@ function pipelineOf(kind: Kind, channel: string, trial: Trial | null): string {
       mmdebstrap --quiet --mode=root --variant=minbase --architectures=${kind.debian} \\
         --include=${packagesOf(kind)} \\
         ${excluded.map((path) => `--dpkgopt='path-exclude=${path}'`).join(' ')} \\
-        bookworm /tmp/root
+        ${suite} /tmp/root
       chroot /tmp/root systemctl enable --quiet systemd-networkd
       /in/tools/bin/ostreeify --hostname board${modules} /tmp/root "$OUT/debian"
       mkdir "$OUT/kernel" && ls "$OUT/debian/usr/lib/modules" >"$OUT/kernel/version"
@@ -115,24 +131,22 @@ export class Project {
   readonly path: string;
   /** Where its releases go. */
   readonly channel: string;
-  readonly #kind: Kind;
-  #trial: Trial | null;
+  readonly #contents: Contents;
   readonly #stamp: string | null;
 
   /** `stamp`: its channel and its systems are other ones than those of any project with another stamp. */
-  constructor(path: string, kind: Kind, { trial, stamp }: { trial?: Trial; stamp?: string } = {}) {
+  constructor(path: string, o: { kind: Kind; suite: string; trial?: Trial; stamp?: string }) {
     this.path = path;
-    this.channel = stamp === undefined ? CHANNEL : `board/${stamp}`;
-    this.#kind = kind;
-    this.#trial = trial ?? null;
-    this.#stamp = stamp ?? null;
+    this.channel = o.stamp === undefined ? CHANNEL : `board/${o.stamp}`;
+    this.#contents = { kind: o.kind, suite: o.suite, channel: this.channel, trial: o.trial ?? null };
+    this.#stamp = o.stamp ?? null;
     mkdirSync(path, { recursive: true });
     this.#git('init', '--quiet', '--initial-branch=main');
   }
 
   /** The first release. */
   begin(): void {
-    this.#write('treeline.yaml', pipelineOf(this.#kind, this.channel, this.#trial));
+    this.#write('treeline.yaml', pipelineOf(this.#contents));
     if (this.#stamp !== null) this.#write('root/usr/share/app/stamp', `${this.#stamp}\n`);
     this.#write('root/usr/etc/systemd/network/10-wired.network', NETWORK);
     this.#write('root/usr/etc/treeline/agent.yaml', AGENT);
@@ -145,8 +159,8 @@ export class Project {
 
   /** Changes what boards suffer in the releases from now on. */
   suffer(faults: readonly Fault[]): void {
-    this.#trial = { faults };
-    this.#write('treeline.yaml', pipelineOf(this.#kind, this.channel, this.#trial));
+    this.#contents.trial = { faults };
+    this.#write('treeline.yaml', pipelineOf(this.#contents));
   }
 
   /** A release that differs in one file. */

@@ -1,6 +1,6 @@
 // Stock clients: this machine's `ostree`, and that of the next Debian release in a root file system of its own.
 import { execFile, execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -40,16 +40,7 @@ const TRIXIE = resolve(import.meta.dirname, '../../.cache/e2e/trixie-ostree');
  * the folder that it is given is shared.
  */
 export function trixieClient(): OstreeClient {
-  if (!existsSync(TRIXIE)) {
-    const fresh = `${TRIXIE}.new`;
-    rmSync(fresh, { recursive: true, force: true });
-    mkdirSync(join(fresh, '..'), { recursive: true });
-    const include = '--include=base-files,ostree,gnupg,ca-certificates,coreutils';
-    const source =
-      'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main';
-    execFileSync('mmdebstrap', ['--quiet', '--variant=extract', include, 'trixie', fresh, source], { stdio: 'pipe' });
-    renameSync(fresh, TRIXIE);
-  }
+  unpackTrixie();
   const box = [
     '--ro-bind',
     TRIXIE,
@@ -71,6 +62,31 @@ export function trixieClient(): OstreeClient {
       return started('bwrap', [...box, '--bind', folder, folder, '--chdir', folder, 'ostree'])(folder, ...args);
     },
   };
+}
+
+/**
+ * Writes a program `ostree` into a folder, for the PATH of others: Debian 13's with its own libraries, on this machine's
+ * files. Answers its name and version.
+ */
+export function writeTrixieProgram(folder: string): string {
+  unpackTrixie();
+  const libraries = `${TRIXIE}/usr/lib/x86_64-linux-gnu`;
+  const command = [`${libraries}/ld-linux-x86-64.so.2`, '--library-path', libraries, `${TRIXIE}/usr/bin/ostree`];
+  const quoted = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
+  writeFileSync(join(folder, 'ostree'), `#!/bin/sh\nexec ${quoted} "$@"\n`, { mode: 0o755 });
+  return describe(execFileSync(join(folder, 'ostree'), ['--version'], { encoding: 'utf8' }));
+}
+
+function unpackTrixie(): void {
+  if (existsSync(TRIXIE)) return;
+  const fresh = `${TRIXIE}.new`;
+  rmSync(fresh, { recursive: true, force: true });
+  mkdirSync(join(fresh, '..'), { recursive: true });
+  const include = '--include=base-files,ostree,gnupg,ca-certificates,coreutils';
+  const source =
+    'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main';
+  execFileSync('mmdebstrap', ['--quiet', '--variant=extract', include, 'trixie', fresh, source], { stdio: 'pipe' });
+  renameSync(fresh, TRIXIE);
 }
 
 function describe(version: string): string {

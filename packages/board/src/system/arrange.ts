@@ -25,13 +25,16 @@ const PREPARE_ROOT = `[sysroot]
 readonly=true
 `;
 
-/** ostree-prepare-root leaves /boot writable. libostree's own commands make it writable for themselves. */
+/**
+ * ostree-prepare-root leaves /boot writable, and so does the boot.mount with which the newest libostree replaces what it
+ * did there. libostree's own commands make it writable for themselves.
+ */
 const READONLY_BOOT = `[Unit]
 Description=Make /boot read-only
 DefaultDependencies=no
 ConditionPathIsMountPoint=/boot
 ConditionPathExists=/run/ostree-booted
-After=ostree-remount.service systemd-remount-fs.service
+After=ostree-remount.service systemd-remount-fs.service boot.mount
 Before=local-fs.target shutdown.target
 Conflicts=shutdown.target
 
