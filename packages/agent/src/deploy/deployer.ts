@@ -1,4 +1,5 @@
 import type { BootLoaderKind } from '../boot-loader/boot-loader.ts';
+import type { BoardSystem } from '../difference/difference.ts';
 import type { TransferSize } from '../gateway/transfer-size.ts';
 import type { BoardView } from '../machine/index.ts';
 
@@ -124,6 +125,8 @@ export interface Deployer {
   bootLoader(): Promise<BootLoaderKind>;
   /** Place of the running deployment's health checks. */
   checks(): Promise<CheckPlace>;
+  /** The running system, to find what was changed in it by hand. */
+  system(): Promise<BoardSystem>;
 }
 
 /**

@@ -10,13 +10,13 @@ import { findDifference } from './difference.ts';
  */
 export async function answerDifference(o: {
   client: Pick<GatewayClient, 'deliver'>;
-  deployer: Pick<Deployer, 'checks'>;
+  deployer: Pick<Deployer, 'system'>;
   request: string;
   /** Commit that runs. */
   commit: string | null;
   signal?: AbortSignal | undefined;
 }): Promise<void> {
-  const { changes, complete } = await findDifference(await o.deployer.checks(), { signal: o.signal });
+  const { changes, complete } = await findDifference(await o.deployer.system(), { signal: o.signal });
   const body = { request: o.request, commit: o.commit, changes, complete };
   await o.client.deliver({ method: 'PUT', path: '/device/difference', body }, o.signal);
 }

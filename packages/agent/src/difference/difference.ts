@@ -1,13 +1,20 @@
-import type { Stats } from 'node:fs';
-import { lstat, readdir, readFile, readlink } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type Attributes, readAttributes } from './attributes.ts';
+import { type Before, commitBefore, folderBefore, isUntouched, namesIn } from './before.ts';
+import { type Entry, readEntry } from './entry.ts';
+import { findUpper, type Overlay, readOverlay, upperOf } from './overlay.ts';
+import { type Aspect, type Found, type WalkOptions, walk } from './walk.ts';
 
 /** Something on a board that is not as its commit has it. */
 export interface Change {
   /** As the board has it: `/etc/app.conf`, `/usr/bin/app`. */
   path: string;
-  change: 'added' | 'changed' | 'removed';
-  type: 'file' | 'folder' | 'symlink' | 'other' | null;
+  change: Found['change'];
+  /** What is other about it; empty unless it was changed. */
+  differs: readonly Aspect[];
+  /** What it is; of what is removed, what it was. */
+  type: Entry['type'];
   /** Permissions, owner and size as they are now; null where it is removed. */
   mode: number | null;
   uid: number | null;
@@ -15,6 +22,8 @@ export interface Change {
   size: number | null;
   /** Where a symlink points. */
   target: string | null;
+  /** Extended attributes; null where it is removed, and where the board has nothing that reads them. */
+  xattrs: Attributes | null;
   /** Base64 of a file's content; null where it is left out, see `omitted`. */
   content: string | null;
   /** `secret`: only its owner may read it, so it stays on the board; `large`: there was no room for it. */
@@ -27,111 +36,147 @@ export interface Difference {
   complete: boolean;
 }
 
+/** The system that runs on a board, and what it was made from. */
+export interface BoardSystem {
+  /** Its root and its /etc on this machine. */
+  root: string;
+  etc: string;
+  /** Its deployment as it lies on disk, below what is mounted over /usr of the root. */
+  deployment: string;
+  /** False where files have the owners of whoever laid them out, and no set-user-id bits. */
+  exact: boolean;
+  /** What its commit has at a path: the path itself and what is in it, or, with `below`, everything below. */
+  committed(path: string, o: { below: boolean; signal?: AbortSignal | undefined }): Promise<ReadonlyMap<string, Entry>>;
+}
+
 /** What a request of the gateway may hold, with room for Base64. */
 export const LIMITS = { changes: 5000, contentBytes: 2 * 1024 ** 2 };
 
-/** libostree gives all that it checks out this time, in seconds; what has another was written by somebody else. */
-const CHECKED_OUT = 1;
+/** Of a deployment's top folder: each machine's own, what is mounted there, /etc and /usr, which are looked at apart. */
+const ELSEWHERE = new Set(['boot', 'dev', 'etc', 'ostree', 'proc', 'run', 'sys', 'sysroot', 'tmp', 'usr', 'var']);
 
 /**
- * What was changed by hand on a board: /etc against the /usr/etc that its deployment ships, and what was written to /usr
- * of the deployment (possible where it was unlocked, and on virtual boards).
- *
- * @param place the running deployment: its root, and its /etc on this machine
+ * What was changed by hand on a board: /etc against the /usr/etc that its deployment ships, /usr and what else the commit
+ * has outside /var. Where an overlay is mounted on /usr (`ostree admin unlock`, also with `--hotfix`), what it shows is
+ * compared with the deployment below it; otherwise with what the commit lists, and a file counts as changed that was
+ * written since it was checked out. /usr/etc itself, from which the next update takes its /etc, is not looked at.
  */
 export async function findDifference(
-  place: { root: string; etc: string },
-  { limits = LIMITS, signal }: { limits?: typeof LIMITS; signal?: AbortSignal | undefined } = {},
+  system: BoardSystem,
+  o: { limits?: typeof LIMITS; signal?: AbortSignal | undefined; mountinfo?: string } = {},
 ): Promise<Difference> {
-  const found: Difference = { changes: [], complete: true };
+  const limits = o.limits ?? LIMITS;
+  const found: Found[] = [];
+  let complete = true;
+  for await (const one of everything(system, o)) {
+    complete = found.length < limits.changes;
+    if (!complete) break;
+    found.push(one);
+  }
+  const there = found.filter(({ change }) => change !== 'removed').map(({ at }) => at);
+  const attributes = await readAttributes(there, { signal: o.signal });
   const room = { bytes: limits.contentBytes };
-  const add = async (change: Change['change'], path: string, from: string, stats: Stats | null): Promise<boolean> => {
-    signal?.throwIfAborted();
-    if (found.changes.length >= limits.changes) {
-      found.complete = false;
-      return false;
-    }
-    found.changes.push(await describe(change, { path, from, stats, room }));
-    return true;
-  };
-
-  /** Compares two folders, `before` being what was shipped. */
-  const compare = async (before: string, after: string, shown: string): Promise<void> => {
-    const names = new Set([...(await list(before)), ...(await list(after))]);
-    for (const name of [...names].sort()) {
-      const [from, to, path] = [join(before, name), join(after, name), `${shown}/${name}`];
-      const [old, now] = [await look(from), await look(to)];
-      if (now === null) await add('removed', path, from, null);
-      else if (old === null) {
-        await add('added', path, to, now);
-        if (now.isDirectory()) await compare(from, to, path);
-      } else if (old.isDirectory() && now.isDirectory()) {
-        if (!sameOwner(old, now)) await add('changed', path, to, now);
-        await compare(from, to, path);
-      } else if (!(await same(from, old, to, now))) await add('changed', path, to, now);
-    }
-  };
-  /** Finds what was written to a folder after it was checked out. */
-  const written = async (folder: string, shown: string): Promise<void> => {
-    for (const name of await list(folder)) {
-      const [from, path] = [join(folder, name), `${shown}/${name}`];
-      const stats = await look(from);
-      if (stats === null || path === '/usr/etc') continue;
-      if (stats.isDirectory()) await written(from, path);
-      else if (Math.floor(stats.mtimeMs / 1000) > CHECKED_OUT && !(await add('changed', path, from, stats))) return;
-    }
-  };
-  await compare(join(place.root, 'usr/etc'), place.etc, '/etc');
-  await written(join(place.root, 'usr'), '/usr');
-  return found;
+  const changes: Change[] = [];
+  for (const one of found) {
+    o.signal?.throwIfAborted();
+    changes.push(await describe(one, attributes === null ? null : (attributes.get(one.at) ?? []), room));
+  }
+  return { changes, complete };
 }
 
-async function describe(
-  change: Change['change'],
-  o: { path: string; from: string; stats: Stats | null; room: { bytes: number } },
-): Promise<Change> {
-  const { path, from, stats, room } = o;
-  const nothing = {
-    type: null,
-    mode: null,
-    uid: null,
-    gid: null,
-    size: null,
-    target: null,
-    content: null,
-    omitted: null,
+async function* everything(
+  system: BoardSystem,
+  o: { signal?: AbortSignal | undefined; mountinfo?: string },
+): AsyncGenerator<Found> {
+  const { signal } = o;
+  yield* walk('/etc', await overEtc(system, signal));
+  yield* walk('/usr', await overUsr(system, o));
+  const top = await system.committed('/', { below: false, signal });
+  const names = [...top.keys(), ...(await namesIn(system.deployment)).map((name) => `/${name}`)];
+  for (const path of [...new Set(names)].sort()) {
+    // libostree's own are hidden: the upper folder of a hotfix, the image of composefs.
+    if (path === '/' || ELSEWHERE.has(path.slice(1)) || path.startsWith('/.')) continue;
+    const entries = top.has(path) ? await system.committed(path, { below: true, signal }) : new Map<string, Entry>();
+    const at = (inner: string) => join(system.deployment, inner);
+    yield* walk(path, { before: commitBefore(entries), at, exact: system.exact, signal });
+  }
+}
+
+/** How /etc is compared: with the /usr/etc that its deployment ships. */
+async function overEtc(system: BoardSystem, signal: AbortSignal | undefined): Promise<WalkOptions> {
+  const [shipped, etc] = [join(system.deployment, 'usr/etc'), system.etc];
+  const at = (top: string) => (path: string) => join(top, path.slice('/etc'.length));
+  const [before, now] = [
+    await readAttributes([shipped], { below: true, signal }),
+    await readAttributes([etc], { below: true, signal }),
+  ];
+  const attributes = before &&
+    now && {
+      before: renamed(before, (path) => `/etc${path.slice(shipped.length)}`),
+      now: renamed(now, (path) => `/etc${path.slice(etc.length)}`),
+    };
+  return { before: folderBefore({ at: at(shipped) }), at: at(etc), exact: system.exact, attributes, signal };
+}
+
+/** How /usr is compared: what an overlay shows with what it lies over, or what is on disk with what the commit lists. */
+async function overUsr(
+  system: BoardSystem,
+  o: { signal?: AbortSignal | undefined; mountinfo?: string },
+): Promise<WalkOptions> {
+  const { root, deployment, exact } = system;
+  const { signal } = o;
+  const skip = (path: string) => path === '/usr/etc';
+  const upper = upperOf(o.mountinfo ?? (await readFile('/proc/self/mountinfo', 'utf8')), join(root, 'usr'));
+  if (upper === null) {
+    const before = commitBefore(await system.committed('/usr', { below: true, signal }));
+    return { before, at: (path) => join(deployment, path), exact, skip, signal };
+  }
+  const at = (path: string) => join(root, path);
+  const lower = (path: string) => join(deployment, path);
+  const folder = await findUpper(upper, [deployment, root]);
+  const overlay = folder === null ? null : await readOverlay(folder, '/usr', signal);
+  const isSame = (path: string, written: number) => !overlay?.mayDiffer(path) && isUntouched(path, written);
+  const before: Before =
+    (await readEntry(lower('/usr'))) === null
+      ? commitBefore(await system.committed('/usr', { below: true, signal }), isSame)
+      : folderBefore({ at: lower, isUntouched: isSame });
+  return { before, at, exact, skip, attributes: await attributesOver(overlay, { lower, at, signal }), signal };
+}
+
+/** Extended attributes below and as the overlay shows them, of the paths that were written to. */
+async function attributesOver(
+  overlay: Overlay | null,
+  o: { lower(path: string): string; at(path: string): string; signal: AbortSignal | undefined },
+): Promise<WalkOptions['attributes']> {
+  if (overlay === null) return null;
+  const paths = overlay.paths.filter((path) => path !== '/usr/etc' && !path.startsWith('/usr/etc/'));
+  const read = async (where: (path: string) => string) => {
+    const found = await readAttributes(paths.map(where), { signal: o.signal });
+    return found && new Map(paths.flatMap((path) => (found.has(where(path)) ? [[path, found.get(where(path))!]] : [])));
   };
-  if (stats === null) return { path, change, ...nothing };
-  const { mode, uid, gid, size } = stats;
-  const about = { path, change, ...nothing, mode: mode & 0o7777, uid, gid, size };
-  if (stats.isSymbolicLink()) return { ...about, type: 'symlink', target: await readlink(from) };
-  if (stats.isDirectory()) return { ...about, type: 'folder', size: null };
-  if (!stats.isFile()) return { ...about, type: 'other' };
-  if ((mode & 0o044) === 0) return { ...about, type: 'file', omitted: 'secret' };
-  if (size > room.bytes) return { ...about, type: 'file', omitted: 'large' };
-  const content = await readFile(from);
+  const [before, now] = [await read(o.lower), await read(o.at)];
+  return before && now && { before, now };
+}
+
+function renamed<T>(map: ReadonlyMap<string, T>, rename: (key: string) => string): Map<string, T> {
+  return new Map([...map].map(([key, value]) => [rename(key), value]));
+}
+
+async function describe(found: Found, xattrs: Attributes | null, room: { bytes: number }): Promise<Change> {
+  const { path, at, change, differs, entry } = found;
+  const { type } = entry;
+  const nothing = { mode: null, uid: null, gid: null, size: null, target: null, xattrs: null, content: null };
+  if (change === 'removed') return { path, change, differs, type, ...nothing, omitted: null };
+  const { mode, uid, gid, size, target } = entry;
+  const about = { path, change, differs, type, mode, uid, gid, size: type === 'file' ? size : null, target };
+  for (const { value } of xattrs ?? []) room.bytes -= value.length;
+  if (type !== 'file') return { ...about, xattrs, content: null, omitted: null };
+  if ((mode & 0o044) === 0) return { ...about, xattrs, content: null, omitted: 'secret' };
+  const large: Change = { ...about, xattrs, content: null, omitted: 'large' };
+  if (size > room.bytes) return large;
+  const content = await readFile(at);
+  // It may have grown since it was looked at.
+  if (content.length > room.bytes) return large;
   room.bytes -= content.length;
-  return { ...about, type: 'file', content: content.toString('base64') };
-}
-
-async function same(from: string, old: Stats, to: string, now: Stats): Promise<boolean> {
-  if (!sameOwner(old, now)) return false;
-  if (old.isSymbolicLink()) return (await readlink(from)) === (await readlink(to));
-  if (!old.isFile()) return true;
-  if (old.size !== now.size) return false;
-  return (await readFile(from)).equals(await readFile(to));
-}
-
-/** Also the same type. */
-function sameOwner(old: Stats, now: Stats): boolean {
-  return old.mode === now.mode && old.uid === now.uid && old.gid === now.gid;
-}
-
-async function list(folder: string): Promise<string[]> {
-  const names: string[] = await readdir(folder).catch(() => []);
-  return names.sort();
-}
-
-async function look(path: string): Promise<Stats | null> {
-  return await lstat(path).catch(() => null);
+  return { ...about, xattrs, content: content.toString('base64'), omitted: null };
 }

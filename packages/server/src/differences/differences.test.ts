@@ -27,7 +27,8 @@ test('a device is asked, answers the newest question once, and nobody else is', 
   assert.ok(first && second && first !== second);
   const change = {
     ...{ path: '/etc/speed', change: 'changed' as const, type: 'file' as const, mode: 0o644, uid: 0, gid: 0, size: 4 },
-    ...{ target: null, content: 'ZmFzdA==', omitted: null },
+    ...{ target: null, content: 'ZmFzdA==', omitted: null, differs: ['content' as const] },
+    xattrs: [{ name: 'user.note', value: 'Zm9y' }],
   };
   const answer = { commit: 'a'.repeat(64), changes: [change], complete: true };
   await differences.answer('robot-1', { request: first, ...answer });
@@ -37,5 +38,10 @@ test('a device is asked, answers the newest question once, and nobody else is', 
   assert.equal(read.state, 'answered');
   assert.equal(read.by, 'ann');
   assert.deepEqual(read.changes, [change]);
+  const { differs, xattrs, ...older } = change;
+  assert.ok(differs && xattrs);
+  const stored = JSON.stringify({ request: second, ...answer, changes: [older] });
+  await core.db.updateTable('device_differences').set({ answer: stored }).execute();
+  assert.deepEqual((await differences.read('robot-1')).changes, [{ ...older, differs: [], xattrs: null }]);
   assert.equal(await differences.waiting('robot-1'), null);
 });

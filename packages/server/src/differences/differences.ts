@@ -3,7 +3,7 @@ import type { AuditLog } from '../access/audit.ts';
 import type { Caller } from '../access/caller.ts';
 import type { Database } from '../database/open.ts';
 import { ServerError } from '../errors.ts';
-import type { DeviceDifference, DifferenceAnswer } from './schema.ts';
+import { type DeviceDifference, DifferenceAnswer } from './schema.ts';
 
 /** What was changed on a device by hand: the server notes the question, and the device answers when it next looks. */
 export interface Differences {
@@ -29,7 +29,8 @@ export function createDifferences({ db, audit }: { db: Database; audit: AuditLog
     if (found === undefined) return { state: 'none', by: null, askedAt: null, answeredAt: null, ...nothing };
     const about = { by: found.asked_by, askedAt: time(found.asked_at), answeredAt: time(found.answered_at) };
     if (found.answer === null) return { state: 'waiting', ...about, ...nothing };
-    const { commit, changes, complete } = JSON.parse(found.answer) as DifferenceAnswer;
+    // Parsed, because one that an older version stored lacks what has become known since.
+    const { commit, changes, complete } = DifferenceAnswer.parse(JSON.parse(found.answer));
     return { state: 'answered', ...about, commit, changes, complete };
   };
 

@@ -4,9 +4,11 @@ import { type BootLoader, rememberTries } from '../../boot-loader/boot-loader.ts
 import { entryDeployment, readEntries } from '../../boot-loader/entries.ts';
 import { folderPartition, mountedPartition } from '../../boot-loader/esp.ts';
 import { openBootLoader } from '../../boot-loader/open-boot-loader.ts';
+import type { BoardSystem } from '../../difference/difference.ts';
 import { AgentError } from '../../errors.ts';
 import type { BoardStatus, Checkpoint, Deployer, Deployment, DownloadPlan, PullReport } from '../deployer.ts';
 import type { Remote } from '../remote.ts';
+import { listCommitted } from './committed.ts';
 import { type FetchPlace, fetchCommit, forgetDeltas } from './fetch.ts';
 import { createMachine, type Machine } from './machine.ts';
 import { ostree, supportsSetDefault } from './ostree-command.ts';
@@ -92,6 +94,12 @@ export function createOstreeSysroot(o: OstreeSysrootOptions): Deployer {
       exhausted: tries === 0,
       counting: tries !== null && tries > 0,
     };
+  };
+
+  const runningNow = async (): Promise<Deployment> => {
+    const found = (await status()).running;
+    if (found === null) throw new AgentError('deploy-failed', 'no deployment runs on this board');
+    return found;
   };
 
   /** Entries of what may be booted, for a boot loader that has to be told; the rest stays on disk until the next update. */
@@ -253,10 +261,16 @@ export function createOstreeSysroot(o: OstreeSysrootOptions): Deployer {
 
     async checks() {
       if (machine.live) return { root: '/', etc: '/etc', var: '/var', run: 'host' };
-      const { running } = await status();
-      if (running === null) throw new AgentError('deploy-failed', 'no deployment runs on this board');
-      const root = rootOf(running);
+      const root = rootOf(await runningNow());
       return { root, etc: join(root, 'etc'), var: join(stateroot, 'var'), run: 'sandbox' };
+    },
+
+    async system() {
+      const deployed = await runningNow();
+      const deployment = rootOf(deployed);
+      const root = machine.live ? '/' : deployment;
+      const committed: BoardSystem['committed'] = (path, how) => listCommitted(repo, deployed.commit, { path, ...how });
+      return { root, etc: join(root, 'etc'), deployment, exact: true, committed };
     },
   };
 }

@@ -13,6 +13,7 @@ import {
   type Tree,
   writeFileDurably,
 } from '@treeline/ostree';
+import type { BoardSystem } from '../../difference/difference.ts';
 import { AgentError, messageOf, systemCode } from '../../errors.ts';
 import type { BoardStatus, Checkpoint, Deployer, Deployment, PullOptions, PullReport } from '../deployer.ts';
 import { removeTree, syncTree } from '../disk.ts';
@@ -27,6 +28,7 @@ import {
   readBootOrder,
   writeBootOrder,
 } from './boot-loader.ts';
+import { listCommitted } from './committed.ts';
 import { mergeEtc } from './etc-merge.ts';
 import { deploymentName, type Layout, layoutOf, parseDeploymentName, sameDeployment } from './layout.ts';
 import { pruneRepo } from './prune.ts';
@@ -165,12 +167,22 @@ export function createVirtualBoard(o: VirtualBoardOptions): Deployer {
     bootLoader: async () => 'none',
 
     async checks() {
-      const running = (await readBooted(layout))?.deployment ?? null;
-      if (running === null) throw new AgentError('deploy-failed', 'no deployment runs on this board');
-      const root = join(layout.deploy, deploymentName(running));
+      const { root } = await runningDeployment(layout);
       return { root, etc: join(root, 'etc'), var: layout.var, run: 'sandbox' };
     },
+
+    async system() {
+      const { root, commit } = await runningDeployment(layout);
+      const committed: BoardSystem['committed'] = (path, how) => listCommitted(layout.repo, commit, { path, ...how });
+      return { root, etc: join(root, 'etc'), deployment: root, exact: false, committed };
+    },
   };
+}
+
+async function runningDeployment(layout: Layout): Promise<{ root: string; commit: string }> {
+  const running = (await readBooted(layout))?.deployment ?? null;
+  if (running === null) throw new AgentError('deploy-failed', 'no deployment runs on this board');
+  return { root: join(layout.deploy, deploymentName(running)), commit: running.commit };
 }
 
 async function status(layout: Layout): Promise<BoardStatus> {
