@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { scratchFolder } from './testing/scratch.ts';
@@ -214,20 +214,36 @@ test('what was changed on a board by hand is shown, and carried back', async (t)
   const root = join(robot.board, 'sysroot/deploy', name!);
   writeFileSync(join(root, 'etc/speed'), 'fast\n');
   writeFileSync(join(root, 'etc/wifi.key'), 'secret', { mode: 0o600 });
-  const export_ = join(robot.folder, 'carried');
+  writeFileSync(join(root, 'usr/share/added'), 'added\n');
+  rmSync(join(root, 'usr/share/app'));
   // The device answers when it next looks, which is while the verb waits.
-  const asked = robot.treeline('device', 'shell-diff', 'robot-1', '--export', export_);
-  for (let tries = 0; tries < 40; tries++) {
-    await robot.treeline('agent', 'run', '--once', '--board', robot.board);
-    if (await Promise.race([asked.then(() => true), new Promise((resolve) => setTimeout(() => resolve(false), 600))]))
-      break;
-  }
-  const told = await asked;
+  const shellDiff = async (...args: string[]): Promise<string> => {
+    let told: string | null = null;
+    const asked = robot.treeline('device', 'shell-diff', 'robot-1', ...args).then((output) => (told = output));
+    while (told === null) {
+      await robot.treeline('agent', 'run', '--once', '--board', robot.board);
+      await Promise.race([asked, new Promise((resolve) => setTimeout(resolve, 600))]);
+    }
+    return told;
+  };
+  const layer = join(robot.folder, 'carried');
+  const told = await shellDiff('--export', layer);
   assert.match(told, /^M \/etc\/speed/m);
   assert.match(told, /^\+ \/etc\/wifi\.key.*secret: stays there/m);
-  assert.match(told, /1 file in /);
-  assert.equal(readFileSync(join(export_, 'usr/etc/speed'), 'utf8'), 'fast\n');
-  assert.deepEqual(readdirSync(join(export_, 'usr/etc')), ['speed']);
+  assert.match(told, /^\+ \/usr\/share\/added/m);
+  assert.match(told, /^- \/usr\/share\/app$/m);
+  assert.match(told, /^ +- remove: \/usr\/share\/app$/m);
+  assert.equal(readFileSync(join(layer, 'usr/etc/speed'), 'utf8'), 'fast\n');
+  assert.deepEqual(readdirSync(join(layer, 'usr/etc')), ['speed']);
+
+  const work = join(robot.folder, 'work');
+  await robot.treeline('checkout', '--device', 'robot-1', work);
+  assert.match(await shellDiff('--into', work), /^2 paths written and 1 removed in /m);
+  const { changes } = await robot.json<{ changes: { kind: string; path: string }[] }>('commit', work, '-m', 'By hand');
+  assert.deepEqual(
+    changes.map(({ kind, path }) => `${kind} ${path}`),
+    ['modified /usr/etc/speed', 'added /usr/share/added', 'removed /usr/share/app'],
+  );
   await robot.fails(5, 'device', 'shell-diff', 'nobody');
 });
 

@@ -15,6 +15,7 @@ export { compressionOf } from './image/compress.ts';
 export { makeRawImage, type RawImage, type RawImageOptions } from './image/make-image.ts';
 export { type ImageRemote, STATEROOT } from './image/sysroot.ts';
 export { type ImageOptions, type ImageStep, type WrittenImage, writeImage } from './image/write-image.ts';
+export { isOfOneMachine } from './system/arrange.ts';
 export { makeSystem, type SystemMade, type SystemSource, type SystemTarget } from './system/in-repository.ts';
 export { type Ostreeified, type OstreeifyOptions, type OstreeifyStep, ostreeify } from './system/ostreeify.ts';
 export { buildToolsLayer } from './tools/tools-layer.ts';

@@ -100,7 +100,7 @@ export { type Checksum, compareNames, isChecksum, type ObjectType, type Tree } f
 export { decodeSizes, encodeSizes, type ObjectSize } from './formats/sizes.ts';
 export { decodeSummary, encodeSummary, type Summary, type SummaryRef } from './formats/summary.ts';
 export { type DurableWriteOptions, syncFolder, writeFileDurably } from './fs/durable.ts';
-export type { Xattr } from './fs/syscalls.ts';
+export { readXattrs, writeXattrs, type Xattr } from './fs/syscalls.ts';
 export { type DamagedObject, type FsckOptions, type FsckReport, fsck } from './fsck/fsck.ts';
 export { type RepairReport, type RepairSource, repair } from './fsck/repair.ts';
 export { byteswap } from './gvariant/byteswap.ts';

@@ -153,7 +153,9 @@ test('without an overlay, /usr and the rest are compared with what the commit li
   ]);
 });
 
-test('over an unlocked /usr: additions, changes, removals, attributes, of the kernel’s own overlay', { skip }, async (t) => {
+test('over an unlocked /usr: additions, changes, removals, attributes, of the kernel’s own overlay', {
+  skip,
+}, async (t) => {
   const board = await newBoard(t);
   const { root, usr } = unlock(board);
   const at = (path: string) => join(usr, path);

@@ -15,7 +15,10 @@ export interface Change {
   differs: readonly Aspect[];
   /** What it is; of what is removed, what it was. */
   type: Entry['type'];
-  /** Permissions, owner and size as they are now; null where it is removed. */
+  /**
+   * Permissions, owner and size as they are now; null where it is removed. Also the owner is null on a board that is a
+   * folder: there it is whoever laid the files out, and set-user-id bits are missing from the permissions.
+   */
   mode: number | null;
   uid: number | null;
   gid: number | null;
@@ -79,7 +82,9 @@ export async function findDifference(
   const changes: Change[] = [];
   for (const one of found) {
     o.signal?.throwIfAborted();
-    changes.push(await describe(one, attributes === null ? null : (attributes.get(one.at) ?? []), room));
+    changes.push(
+      await describe(one, { exact: system.exact, xattrs: attributes && (attributes.get(one.at) ?? []), room }),
+    );
   }
   return { changes, complete };
 }
@@ -146,7 +151,7 @@ async function overUsr(
 /** Extended attributes below and as the overlay shows them, of the paths that were written to. */
 async function attributesOver(
   overlay: Overlay | null,
-  o: { lower(path: string): string; at(path: string): string; signal: AbortSignal | undefined },
+  o: { lower: (path: string) => string; at: (path: string) => string; signal: AbortSignal | undefined },
 ): Promise<WalkOptions['attributes']> {
   if (overlay === null) return null;
   const paths = overlay.paths.filter((path) => path !== '/usr/etc' && !path.startsWith('/usr/etc/'));
@@ -162,12 +167,16 @@ function renamed<T>(map: ReadonlyMap<string, T>, rename: (key: string) => string
   return new Map([...map].map(([key, value]) => [rename(key), value]));
 }
 
-async function describe(found: Found, xattrs: Attributes | null, room: { bytes: number }): Promise<Change> {
+async function describe(
+  found: Found,
+  { exact, xattrs, room }: { exact: boolean; xattrs: Attributes | null; room: { bytes: number } },
+): Promise<Change> {
   const { path, at, change, differs, entry } = found;
   const { type } = entry;
   const nothing = { mode: null, uid: null, gid: null, size: null, target: null, xattrs: null, content: null };
   if (change === 'removed') return { path, change, differs, type, ...nothing, omitted: null };
-  const { mode, uid, gid, size, target } = entry;
+  const { mode, size, target } = entry;
+  const { uid, gid } = exact ? entry : nothing;
   const about = { path, change, differs, type, mode, uid, gid, size: type === 'file' ? size : null, target };
   for (const { value } of xattrs ?? []) room.bytes -= value.length;
   if (type !== 'file') return { ...about, xattrs, content: null, omitted: null };

@@ -18,7 +18,13 @@ export interface Entry {
 export async function readEntry(path: string): Promise<(Entry & { written: number }) | null> {
   try {
     const stats = await lstat(path);
-    const type = stats.isFile() ? 'file' : stats.isDirectory() ? 'folder' : stats.isSymbolicLink() ? 'symlink' : 'other';
+    const type = stats.isFile()
+      ? 'file'
+      : stats.isDirectory()
+        ? 'folder'
+        : stats.isSymbolicLink()
+          ? 'symlink'
+          : 'other';
     return {
       type,
       mode: stats.mode & 0o7777,

@@ -43,7 +43,7 @@ export async function* walk(path: string, o: WalkOptions): AsyncGenerator<Found>
   }
   if (before === null) yield { path, at, change: 'added', differs: [], entry: now };
   else {
-    const differs = await aspects(path, { ...o, at, before, now, hasContent: o.before.hasContent });
+    const differs = await aspects(path, { ...o, at, was: before, now });
     if (differs.length > 0) yield { path, at, change: 'changed', differs, entry: now };
   }
   if (now.type !== 'folder') return;
@@ -53,22 +53,23 @@ export async function* walk(path: string, o: WalkOptions): AsyncGenerator<Found>
 
 async function aspects(
   path: string,
-  o: Pick<WalkOptions, 'exact' | 'attributes'> &
-    Pick<Before, 'hasContent'> & { at: string; before: Entry; now: Entry & { written: number } },
+  o: Pick<WalkOptions, 'before' | 'exact' | 'attributes'> & {
+    at: string;
+    was: Entry;
+    now: Entry & { written: number };
+  },
 ): Promise<Aspect[]> {
-  const { before, now, exact, attributes } = o;
+  const { was, now, exact, attributes } = o;
   const found: Aspect[] = [];
-  if (before.type !== now.type) found.push('type');
+  if (was.type !== now.type) found.push('type');
   else if (now.type === 'file') {
-    const same = before.size === now.size && (await o.hasContent(path, { at: o.at, written: now.written }));
+    const same = was.size === now.size && (await o.before.hasContent(path, { at: o.at, written: now.written }));
     if (!same) found.push('content');
-  } else if (before.target !== now.target) found.push('target');
+  } else if (was.target !== now.target) found.push('target');
   const bits = exact ? 0o7777 : 0o777;
   // Every symlink has the same permissions, so between types they say nothing.
-  if (before.type === now.type && now.type !== 'symlink' && (before.mode & bits) !== (now.mode & bits)) {
-    found.push('mode');
-  }
-  if (exact && (before.uid !== now.uid || before.gid !== now.gid)) found.push('owner');
+  if (was.type === now.type && now.type !== 'symlink' && (was.mode & bits) !== (now.mode & bits)) found.push('mode');
+  if (exact && (was.uid !== now.uid || was.gid !== now.gid)) found.push('owner');
   if (attributes && !sameAttributes(attributes.before.get(path), attributes.now.get(path))) found.push('xattrs');
   return found;
 }

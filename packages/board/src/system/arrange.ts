@@ -72,6 +72,15 @@ export async function moveKernel(root: string, { kernel, architecture }: Inspect
   }
 }
 
+/** What each machine makes for itself in /etc, and no two may share: its id, host keys, what tools keep beside their files. */
+const OF_ONE_MACHINE =
+  /^\/etc\/(machine-id|\.updated|\.pwd\.lock|(passwd|group|shadow|gshadow|subuid|subgid)-|ssh\/ssh_host_.*key(\.pub)?)$/;
+
+/** Whether a file, `/etc/…`, is of one machine only, so that no other may have it by way of a release. */
+export function isOfOneMachine(path: string): boolean {
+  return OF_ONE_MACHINE.test(path);
+}
+
 /**
  * What belongs to one machine goes: its id, host keys, name servers, the copies that tools left of files with times in
  * them. What the system needs to update itself is switched on.
@@ -91,13 +100,13 @@ export async function generalize(root: string, o: { hostname: string }): Promise
       await symlink('../run/systemd/resolve/stub-resolv.conf', join(root, 'etc/resolv.conf'));
     }
   }
-  for (const name of await readdir(join(root, 'etc'))) {
-    if (/^(passwd|group|shadow|gshadow|subuid|subgid)-$/.test(name) || name === '.pwd.lock')
-      await remove(`etc/${name}`);
-  }
-  const ssh = join(root, 'etc/ssh');
-  for (const name of (await exists(ssh)) ? await readdir(ssh) : []) {
-    if (/^ssh_host_.*key(\.pub)?$/.test(name)) await remove(`etc/ssh/${name}`);
+  for (const folder of ['etc', 'etc/ssh']) {
+    if (!(await exists(join(root, folder)))) continue;
+    for (const name of await readdir(join(root, folder))) {
+      const path = `${folder}/${name}`;
+      // An empty machine-id, which comes next, says to make one.
+      if (isOfOneMachine(`/${path}`) && path !== 'etc/machine-id') await remove(path);
+    }
   }
   await put(root, 'etc/machine-id', '');
   await put(root, 'etc/hostname', `${o.hostname}\n`);

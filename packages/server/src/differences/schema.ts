@@ -9,7 +9,10 @@ export const DeviceChange = z
     path: z.string().startsWith('/').max(4096),
     change: z.enum(['added', 'changed', 'removed']),
     /** What is other about something that was changed. An agent that does not say it knows of content at least. */
-    differs: z.array(z.enum(['type', 'content', 'target', 'mode', 'owner', 'xattrs'])).max(6).default([]),
+    differs: z
+      .array(z.enum(['type', 'content', 'target', 'mode', 'owner', 'xattrs']))
+      .max(6)
+      .default([]),
     /** Of what is removed, what it was; null from an agent that does not say it. */
     type: z.enum(['file', 'folder', 'symlink', 'other']).nullable(),
     mode: z.number().int().min(0).max(0o7777).nullable(),
