@@ -34,7 +34,8 @@ export function upperOf(mountinfo: string, path: string): string | null {
   const option = covering.options.split(',').find((one) => one.startsWith('upperdir='));
   if (option === undefined) return null;
   const inside = covering.at === '/' ? path : path.slice(covering.at.length);
-  return join(plain(option.slice('upperdir='.length)), covering.root, inside);
+  const upper = join(plain(option.slice('upperdir='.length)), covering.root, inside);
+  return upper.replace(/(?<=.)\/$/, '');
 }
 
 /** Bytes that would spoil a line are written as `\ooo`. */
