@@ -1,7 +1,7 @@
-// `npm run e2e:board [-- --aarch64 | --job] [--debian 13] [--keep DIR]`: a real Debian, made by a pipeline, boots on a board that QEMU plays, takes
-// a release through the server and its gateway, falls back from releases that are broken in three ways, takes none of
-// them again, and takes the next good one. What the server has on record decides; the console shows what happened.
-// With `--job`, board jobs of the pipeline do the same to what it makes, before it is released: see jobs.ts.
+// `npm run e2e:board [-- --aarch64 | --job] [--debian 13] [--dracut] [--keep DIR]`: a real Debian, made by a pipeline, boots
+// on a board that QEMU plays, takes a release through the server and its gateway, falls back from releases that are broken
+// in three ways, takes none of them again, and takes the next good one. What the server has on record decides; the console
+// shows what happened. With `--job`, board jobs of the pipeline do the same to what it makes, before it is released: see jobs.ts.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -24,7 +24,7 @@ import { TreelineServer } from '../testing/treeline-server.ts';
 import { Api } from './api.ts';
 import { enableForeignPrograms } from './foreign-programs.ts';
 import { tryJobs } from './jobs.ts';
-import { KINDS, Project, suiteOf } from './project.ts';
+import { KINDS, Project, type System, suiteOf } from './project.ts';
 import { timed } from './timed.ts';
 
 /** Another one each time: a kept data folder knows those before with keys of their own. */
@@ -36,6 +36,8 @@ const { values } = parseArgs({
     aarch64: { type: 'boolean' },
     /** Which Debian is made into the board's system. */
     debian: { type: 'string', default: '12' },
+    /** dracut makes its initramfs, instead of initramfs-tools. */
+    dracut: { type: 'boolean' },
     /** Board jobs instead of a board of the fleet. */
     job: { type: 'boolean' },
     /** Without the faults, for benches. */
@@ -49,7 +51,10 @@ const { values } = parseArgs({
   },
 });
 const kind = values.aarch64 ? KINDS.aarch64 : KINDS.x86_64;
-const suite = suiteOf(values.debian);
+const system: System = {
+  ...{ kind, suite: suiteOf(values.debian) },
+  initramfs: values.dracut ? 'dracut' : 'initramfs-tools',
+};
 /** Of each thing that is waited for: three times what it takes on two cores that do nothing else. */
 const LIMIT_MS = 420_000;
 /** An emulated Arm machine takes about three times as long for everything. */
@@ -99,7 +104,7 @@ async function main(): Promise<void> {
   const api = new Api(server);
   const path = join(folder, 'project');
   rmSync(path, { recursive: true, force: true });
-  const project = new Project(path, { kind, suite, ...(values.job ? { trial: { faults: [] }, stamp: STAMP } : {}) });
+  const project = new Project(path, system, values.job ? { trial: { faults: [] }, stamp: STAMP } : {});
   project.begin();
   const projects = await server.get<{ projects: { name: string }[] }>('/projects');
   if (projects.projects.every(({ name }) => name !== 'board')) {

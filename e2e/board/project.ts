@@ -39,22 +39,30 @@ export const KINDS: Record<Kind['name'], Kind> = {
 export const CHANNEL = 'board/stable';
 
 /** Everything that boots, takes updates, and answers on the network; documentation and translations stay out. */
-function packagesOf(kind: Kind): string {
-  const packages = [kind.kernel, 'systemd', 'systemd-sysv', 'udev', 'dbus', 'kmod', 'initramfs-tools', 'zstd'];
+function packagesOf({ kind, initramfs }: Contents): string {
+  const packages = [kind.kernel, 'systemd', 'systemd-sysv', 'udev', 'dbus', 'kmod', initramfs, 'zstd'];
   return [...packages, 'ostree', 'ostree-boot', 'nodejs', 'ca-certificates', 'e2fsprogs', 'iproute2', 'procps'].join(
     ',',
   );
 }
 
-interface Contents {
+/** What a project's systems are made of. */
+export interface System {
   kind: Kind;
+  /** Of Debian: see `suiteOf`. */
   suite: string;
+  /** The package whose program makes the initramfs. */
+  initramfs: 'initramfs-tools' | 'dracut';
+}
+
+interface Contents extends System {
   channel: string;
   trial: Trial | null;
 }
 
 /** The pipeline: a whole Debian, made into a tree that boots, and what this project puts on top of it. */
-function pipelineOf({ kind, suite, channel, trial }: Contents): string {
+function pipelineOf(contents: Contents): string {
+  const { kind, suite, channel, trial } = contents;
   const modules = (kind.modules ?? []).map((name) => ` --module ${name}`).join('');
   const excluded = ['/usr/share/doc/*', '/usr/share/man/*', '/usr/share/locale/*', '/usr/share/info/*'];
   return `jobs:
@@ -70,7 +78,7 @@ function pipelineOf({ kind, suite, channel, trial }: Contents): string {
       # The initramfs is made once, by ostreeify: the one of the kernel's package would be thrown away.
       export INITRD=No
       mmdebstrap --quiet --mode=root --variant=minbase --architectures=${kind.debian} \\
-        --include=${packagesOf(kind)} \\
+        --include=${packagesOf(contents)} \\
         ${excluded.map((path) => `--dpkgopt='path-exclude=${path}'`).join(' ')} \\
         ${suite} /tmp/root
       chroot /tmp/root systemctl enable --quiet systemd-networkd
@@ -135,11 +143,11 @@ export class Project {
   readonly #stamp: string | null;
 
   /** `stamp`: its channel and its systems are other ones than those of any project with another stamp. */
-  constructor(path: string, o: { kind: Kind; suite: string; trial?: Trial; stamp?: string }) {
+  constructor(path: string, system: System, { trial, stamp }: { trial?: Trial; stamp?: string } = {}) {
     this.path = path;
-    this.channel = o.stamp === undefined ? CHANNEL : `board/${o.stamp}`;
-    this.#contents = { kind: o.kind, suite: o.suite, channel: this.channel, trial: o.trial ?? null };
-    this.#stamp = o.stamp ?? null;
+    this.channel = stamp === undefined ? CHANNEL : `board/${stamp}`;
+    this.#contents = { ...system, channel: this.channel, trial: trial ?? null };
+    this.#stamp = stamp ?? null;
     mkdirSync(path, { recursive: true });
     this.#git('init', '--quiet', '--initial-branch=main');
   }

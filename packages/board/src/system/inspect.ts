@@ -84,7 +84,7 @@ export async function inspectSystem(root: string, o: { kernel?: string | undefin
       : undefined;
   if (!done && initramfsTool === undefined) {
     problems.push({ what: 'nothing makes an initramfs', hint: 'apt-get install initramfs-tools (or dracut)' });
-  } else if (!done && initramfsTool === 'dracut' && !(await has('usr/lib/dracut/modules.d/98ostree'))) {
+  } else if (!done && initramfsTool === 'dracut' && !(await hasDracutModule(root))) {
     problems.push({ what: "dracut's module ostree is missing", hint: 'apt-get install ostree-boot' });
   }
   const architecture = await findArchitecture(root, problems);
@@ -96,6 +96,12 @@ export async function inspectSystem(root: string, o: { kernel?: string | undefin
   }
   if (problems.length > 0 || kernel === undefined || architecture === undefined) throw incomplete(root, problems);
   return { done, name: await osName(root), architecture, kernel, initramfsTool: initramfsTool ?? 'initramfs-tools' };
+}
+
+/** Its number is its place among the others, and has changed. */
+async function hasDracutModule(root: string): Promise<boolean> {
+  const names = await readdir(join(root, 'usr/lib/dracut/modules.d')).catch((): string[] => []);
+  return names.some((name) => /^\d+ostree$/.test(name));
 }
 
 /** Everything at once: to install one package after the other takes an afternoon. */

@@ -18,6 +18,7 @@ import type { BoardError } from '../errors.ts';
 import { debianRoot } from '../testing/debian-root.ts';
 import { needsRoot } from '../testing/system-repo.ts';
 import { makeSystem } from './in-repository.ts';
+import { inspectSystem } from './inspect.ts';
 import { ostreeify } from './ostreeify.ts';
 
 const MODULES = ['virtio_blk', 'virtio_pci'];
@@ -45,6 +46,29 @@ test('everything that a root file system lacks is said at once, and nothing is m
     });
     await assert.rejects(ostreeify(join(folder, 'none'), join(folder, 'tree')), /there is no /);
     assert.deepEqual(readdirSync(folder), ['root']);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("dracut's module for OSTree is found whatever its place among the others", async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'treeline-dracut-'));
+  const said = () =>
+    inspectSystem(folder).then(
+      () => '',
+      (error: BoardError) => error.message,
+    );
+  try {
+    mkdirSync(join(folder, 'usr/sbin'), { recursive: true });
+    mkdirSync(join(folder, 'usr/lib/dracut/modules.d/50ostree-not'), { recursive: true });
+    assert.match(await said(), /nothing makes an initramfs/);
+    writeFileSync(join(folder, 'usr/sbin/dracut'), '');
+    assert.match(await said(), /dracut's module ostree is missing \(apt-get install ostree-boot\)/);
+    for (const name of ['98ostree', '50ostree']) {
+      mkdirSync(join(folder, 'usr/lib/dracut/modules.d', name));
+      assert.doesNotMatch(await said(), /dracut's module ostree|nothing makes an initramfs/, name);
+      rmSync(join(folder, 'usr/lib/dracut/modules.d', name), { recursive: true });
+    }
   } finally {
     rmSync(folder, { recursive: true });
   }
