@@ -42,6 +42,7 @@ const SHIPPED: readonly (readonly [path: string, text: string, mode?: number])[]
   ['usr/share/doc/deep/readme', 'read me'],
   ['usr/share/doc/licence', 'free'],
   ['usr/share/kept/file', 'kept'],
+  ['usr/share/kept/Főtanúsítvány', 'kept'],
   ['opt/vendor/driver', 'driver'],
 ];
 

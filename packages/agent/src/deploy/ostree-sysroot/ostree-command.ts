@@ -12,8 +12,9 @@ export function ostree(args: readonly string[], signal?: AbortSignal): Promise<s
   return new Promise((resolve, reject) => {
     const options = {
       maxBuffer: OUTPUT_LIMIT,
-      // Its messages are parsed, and read by people who search for them.
-      env: { ...process.env, LC_ALL: 'C' },
+      // Its messages are parsed, and read by people who search for them. GLib takes CHARSET for what names are written in,
+      // which would be `?` for a letter that the locale does not have.
+      env: { ...process.env, LC_ALL: 'C', CHARSET: 'UTF-8' },
       ...(signal === undefined ? {} : { signal }),
     };
     execFile('ostree', [...args], options, (error, stdout, stderr) => {
