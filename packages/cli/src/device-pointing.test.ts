@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { device, newCommit, release } from './testing/answers.ts';
 import { treeline } from './testing/command.ts';
+import { developer } from './testing/developer.ts';
 import { type Answer, standIn } from './testing/stand-in.ts';
 
 const pointer = {
@@ -70,6 +73,25 @@ test('a device is pointed at what a ref names in the repository, by its checksum
     assert.equal((await point(...args)).code, expected, args.join(' '));
   }
   assert.equal(server.requests.length, asked, 'the server hears of none of these');
+});
+
+test('a commit of one’s own may be named by ref or shortened, where only the device reaches the address', async (t) => {
+  const dev = await developer(t);
+  const work = await dev.checkout('work');
+  writeFileSync(join(work, 'usr/etc/speed'), 'fast\n');
+  const { commit } = await dev.json<{ commit: string }>('commit', work, '-b', 'dev/ana/robot');
+  await using server = await standIn(everything);
+  const point = (name: string) =>
+    dev.run(['device', 'point', 'board-1', '--at', 'http://10.0.2.2:8422', '--commit', name, ...server.args]);
+  for (const name of ['dev/ana/robot', commit.slice(0, 10)]) {
+    assert.equal((await point(name)).code, 0);
+    assert.deepEqual(server.requests.at(-1)?.body, { url: 'http://10.0.2.2:8422', commit });
+  }
+  const { code, stderr } = await point('dev/ana/other');
+  assert.equal(code, 5);
+  assert.match(stderr, /has no commit dev\/ana\/other/);
+  const args = ['device', 'point', 'board-1', '--at', 'http://10.0.2.2:8422', '--commit', 'short', ...server.args];
+  assert.equal((await treeline(args)).code, 5);
 });
 
 test('a device is sent back', async () => {

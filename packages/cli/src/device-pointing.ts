@@ -26,7 +26,10 @@ export function declarePointing(command: Command, session: Session): void {
     )
     .requiredOption('--at <url>', 'address of the repository, as the device reaches it')
     .option('--ref <ref>', 'the ref to take; which commit it names is looked up there, now')
-    .option('--commit <checksum>', 'the commit to take')
+    .option(
+      '--commit <commit>',
+      'the commit to take: its checksum, or what your own repository knows it by, also a ref',
+    )
     .option('--for <span>', 'how long: 30m, 8h, 2d (default: 8h)', span)
     .addHelpText(
       'after',
@@ -52,14 +55,14 @@ async function point(id: string, self: Command, session: Session): Promise<void>
   const { ref, commit } = options;
   const url = repositoryUrl(options.at);
   if ((ref === undefined) === (commit === undefined)) {
-    throw new CliError('usage', 'Say what the device is to run: --ref REF or --commit CHECKSUM.', {
+    throw new CliError('usage', 'Say what the device is to run: --ref REF or --commit COMMIT.', {
       hint: '`treeline serve` prints the whole command.',
     });
   }
   const client = clientOf(session, options);
   const pointer = await client.send<DevicePointer>('PUT', `devices/${encodeURIComponent(id)}/pointer`, {
     url,
-    commit: commit ?? (await commitOfRef(url, ref!, session.signal)),
+    commit: ref === undefined ? await ownCommit(commit!) : await commitOfRef(url, ref, session.signal),
     ...(ref === undefined ? {} : { ref }),
     ...(options.for === undefined ? {} : { seconds: options.for }),
   });
@@ -78,9 +81,24 @@ function repositoryUrl(text: string): string {
   });
 }
 
+/** A commit of the developer's own repository; a whole checksum may be of any. */
+async function ownCommit(name: string): Promise<string> {
+  if (/^[0-9a-f]{64}$/.test(name)) return name;
+  const { existsSync } = await import('node:fs');
+  const { homePath, openHome } = await import('./workspace/home.ts');
+  const { tryResolveRev } = await import('@treeline/ostree');
+  // Nobody's repository is made only because somebody mistyped a checksum.
+  const found = existsSync(homePath()) ? await tryResolveRev((await openHome()).repo, name) : null;
+  if (found !== null) return found;
+  throw new CliError('not-found', `Your repository has no commit ${name}.`, {
+    hint: 'A commit of somebody else needs its whole checksum. Yours are in: treeline commit',
+  });
+}
+
 /** Which commit a ref of a served repository names. */
 async function commitOfRef(url: string, ref: string, signal: AbortSignal): Promise<string> {
-  const hint = 'Is `treeline serve` running there? Does the device reach that address, too?';
+  const hint =
+    'Is `treeline serve` running there? If only the device reaches that address, name a commit of yours: --commit REF';
   let response: Response;
   try {
     response = await fetch(`${url}/refs/heads/${ref.split('/').map(encodeURIComponent).join('/')}`, {
@@ -92,7 +110,7 @@ async function commitOfRef(url: string, ref: string, signal: AbortSignal): Promi
   }
   if (response.status === 403) {
     throw new CliError('not-allowed', `${url} does not let this machine in.`, {
-      hint: 'Let whoever serves it name this machine (treeline serve --allow), or give the checksum: --commit.',
+      hint: 'Let whoever serves it name this machine (treeline serve --allow), or give the commit: --commit.',
     });
   }
   const length = Number(response.headers.get('content-length') ?? 0);
