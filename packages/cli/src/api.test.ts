@@ -409,6 +409,16 @@ test('what is changed of a device is what was named', async () => {
   const patch = server.requests.find(({ method }) => method === 'PATCH');
   assert.deepEqual(patch?.body, { accepted: true, channel: 'robot/beta', repository: 'other', forgive: [oldCommit] });
   assert.equal((await treeline(['devices', 'set', 'board-1', ...server.args])).code, 2);
+
+  // A developer's commit, which the server has not: it knows it by its failure only.
+  const failed = '0'.repeat(12) + 'f'.repeat(52);
+  const badReleases = [{ commit: failed, reason: 'no', at: '2026-11-01T12:00:00.000Z' }];
+  await using other = await standIn({
+    ...everything,
+    'GET devices/board-1': { ...device('board-1', { badReleases }), events: [], inventory: {} },
+  });
+  assert.equal((await treeline(['devices', 'set', 'board-1', '--forgive', '0000000000', ...other.args])).code, 0);
+  assert.deepEqual(other.requests.find(({ method }) => method === 'PATCH')?.body, { forgive: [failed] });
   const token = await treeline([
     'devices',
     'enrol-token',

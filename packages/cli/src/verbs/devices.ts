@@ -1,6 +1,7 @@
 import type { Device, DeviceDetail, EnrolmentToken } from '@treeline/server';
 import type { Command } from 'commander';
 import { refuseWords, span, wholeNumber } from '../arguments.ts';
+import type { Client } from '../connection/client.ts';
 import { declareDifference } from '../device-difference.ts';
 import { declarePointing } from '../device-pointing.ts';
 import { CliError } from '../errors.ts';
@@ -93,6 +94,16 @@ async function show(id: string, self: Command, session: Session): Promise<void> 
   printText(formatDevice(device, { releases, now: Date.now(), events: options.limit }));
 }
 
+/** A commit that failed on a device, by the beginning of its checksum: a developer's is nothing that the server has. */
+async function failedCommit(client: Client, id: string, rev: string): Promise<string> {
+  if (/^[0-9a-f]{7,64}$/.test(rev)) {
+    const { badReleases } = await client.get<DeviceDetail>(`devices/${encodeURIComponent(id)}`);
+    const found = badReleases.filter(({ commit }) => commit.startsWith(rev));
+    if (found.length === 1) return found[0]!.commit;
+  }
+  return resolveCommit(client, rev);
+}
+
 async function set(id: string, self: Command, session: Session): Promise<void> {
   const options = optionsOf<SetOptions>(self);
   if (options.accept && options.refuse) throw new CliError('usage', '--accept and --refuse say the opposite.');
@@ -104,7 +115,7 @@ async function set(id: string, self: Command, session: Session): Promise<void> {
     ...(options.channel === undefined ? {} : { channel: channel?.channel ?? null }),
     ...(channel?.repository ? { repository: channel.repository } : {}),
     ...(options.allowNewKey ? { allowKeyChange: true } : {}),
-    ...(options.forgive ? { forgive: [await resolveCommit(client, options.forgive)] } : {}),
+    ...(options.forgive ? { forgive: [await failedCommit(client, id, options.forgive)] } : {}),
   };
   if (Object.keys(patch).length === 0) {
     throw new CliError('usage', 'There is nothing to change.', {
