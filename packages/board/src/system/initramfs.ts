@@ -1,4 +1,4 @@
-import { chmod, cp, mkdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { BoardError } from '../errors.ts';
 import { runInRoot } from './chroot.ts';
@@ -39,6 +39,28 @@ run-init -n "\${rootmnt}" "\${init}" || panic "the deployment has no init"
 `;
 
 /**
+ * dracut's initramfs runs systemd, which, when it can start no init, starts /bin/sh or stays as it is, for ever. So it is
+ * tried before; what crashes all the same reboots (`CrashAction` of systemd 256 and newer is known by the older name, too).
+ */
+const DRACUT_FILES: Readonly<Record<string, string>> = {
+  'etc/systemd/system.conf.d/60-treeline.conf': '[Manager]\nCrashReboot=yes\n',
+  'etc/systemd/system/treeline-init.service': `[Unit]
+Description=Look whether the deployment has an init
+DefaultDependencies=no
+ConditionPathExists=/run/ostree-booted
+After=initrd-root-fs.target ostree-prepare-root.service initrd-parse-etc.service
+Before=initrd-cleanup.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'chroot /sysroot /usr/lib/systemd/systemd --version >/dev/null && exit 0; \\
+  echo "the deployment has no init" >/dev/console; systemctl --force --force reboot'
+`,
+};
+const DRACUT_WANTED = 'etc/systemd/system/initrd.target.wants/treeline-init.service';
+
+/**
  * Makes the initramfs beside the kernel, with what finds the deployment in it. Its files have no times, and nothing
  * of this machine goes in: the same root file system gives the same bytes.
  */
@@ -47,17 +69,39 @@ export async function makeInitramfs(root: string, found: Inspected, o: Initramfs
   await rm(join(root, output), { force: true });
   const env = { SOURCE_DATE_EPOCH: '0' };
   if (found.initramfsTool === 'dracut') {
-    const flags = ['--force', '--no-hostonly', '--no-hostonly-cmdline', '--reproducible', '--add', 'ostree'];
-    const drivers = o.modules === undefined ? [] : ['--add-drivers', o.modules.join(' ')];
-    await runInRoot(root, ['dracut', ...flags, ...drivers, '--kver', found.kernel, `/${output}`], {
-      env,
-      signal: o.signal,
-    });
+    await withDracut(root, found.kernel, output, env, o);
   } else {
     await withInitramfsTools(root, found.kernel, output, env, o);
   }
   if (await exists(join(root, output))) return;
   throw new BoardError('tool-failed', `${found.initramfsTool} ended well and wrote no initramfs`);
+}
+
+async function withDracut(
+  root: string,
+  kernel: string,
+  output: string,
+  env: Record<string, string>,
+  o: InitramfsOptions,
+): Promise<void> {
+  const name = 'tmp/treeline-initramfs';
+  const folder = join(root, name);
+  await rm(folder, { recursive: true, force: true });
+  try {
+    await writeFiles(folder, DRACUT_FILES, 0o644);
+    await mkdir(dirname(join(folder, DRACUT_WANTED)), { recursive: true });
+    await symlink('../treeline-init.service', join(folder, DRACUT_WANTED));
+    const flags = ['--force', '--no-hostonly', '--no-hostonly-cmdline', '--reproducible', '--add', 'ostree'];
+    const drivers = o.modules === undefined ? [] : ['--drivers', ['ext4', ...o.modules].join(' ')];
+    const files = ['--include', `/${name}`, '/', '--install', 'chroot'];
+    await runInRoot(root, ['dracut', ...flags, ...drivers, ...files, '--kver', kernel, `/${output}`], {
+      // Only root could make device nodes, and the result must not depend on who made it. Nothing needs them.
+      env: { ...env, DRACUT_NO_MKNOD: '1' },
+      signal: o.signal,
+    });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 async function withInitramfsTools(
@@ -79,11 +123,7 @@ async function withInitramfsTools(
       'scripts/local-bottom/ostree': SCRIPT,
       'scripts/init-bottom/treeline': INIT_SCRIPT,
     };
-    for (const [path, text] of Object.entries(added)) {
-      await mkdir(dirname(join(folder, path)), { recursive: true });
-      await writeFile(join(folder, path), text);
-      await chmod(join(folder, path), 0o755);
-    }
+    await writeFiles(folder, added, 0o755);
     await mkdir(join(folder, 'conf.d'), { recursive: true });
     // The swap and the file systems of the machine that builds say nothing about the one that boots.
     const settings = ['RESUME=none', 'FSTYPE=ext4', ...(o.modules === undefined ? [] : ['MODULES=list'])];
@@ -95,5 +135,13 @@ async function withInitramfsTools(
     await runInRoot(root, ['mkinitramfs', '-d', `/${name}`, '-o', `/${output}`, kernel], { env, signal: o.signal });
   } finally {
     await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function writeFiles(folder: string, files: Readonly<Record<string, string>>, mode: number): Promise<void> {
+  for (const [path, text] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, path)), { recursive: true });
+    await writeFile(join(folder, path), text);
+    await chmod(join(folder, path), mode);
   }
 }

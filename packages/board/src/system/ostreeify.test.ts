@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { BoardError } from '../errors.ts';
-import { debianRoot } from '../testing/debian-root.ts';
+import { debianRoot, dracutRoot } from '../testing/debian-root.ts';
 import { needsRoot } from '../testing/system-repo.ts';
 import { makeSystem } from './in-repository.ts';
 import { inspectSystem } from './inspect.ts';
@@ -164,4 +164,40 @@ describe('a real Debian', { skip: needsRoot, timeout: 900_000 }, () => {
       [],
     );
   });
+});
+
+const noDracut = process.env.TREELINE_DRACUT === undefined ? 'makes another Debian: TREELINE_DRACUT=1' : false;
+
+test('with dracut the initramfs finds the deployment, tries its init, and is the same each time', {
+  skip: needsRoot || noDracut,
+  timeout: 900_000,
+}, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'treeline-dracut-'));
+  try {
+    const tar = await dracutRoot();
+    const initramfs = async (name: string, modules?: string[]) => {
+      const tree = join(folder, name);
+      const { kernel, initramfsTool } = await ostreeify(tar, tree, modules === undefined ? {} : { modules });
+      assert.equal(initramfsTool, 'dracut');
+      assert.ok(!existsSync(join(tree, 'usr/etc/systemd/system/treeline-init.service')), 'nothing of it in the system');
+      return join(tree, 'usr/lib/modules', kernel, 'initramfs.img');
+    };
+    const small = await initramfs('small', MODULES);
+    const listing = execFileSync('sh', ['-c', `zstd -dcq ${small} | cpio -tv --quiet`], { encoding: 'utf8' });
+    for (const path of [
+      'usr/lib/ostree/ostree-prepare-root',
+      'etc/systemd/system/initrd.target.wants/treeline-init.service -> ../treeline-init.service',
+      'etc/systemd/system/treeline-init.service',
+      'usr/sbin/chroot',
+    ]) {
+      assert.ok(listing.includes(` ${path}\n`), `${path} in:\n${listing}`);
+    }
+    assert.match(listing, /virtio_blk\.ko/);
+    assert.doesNotMatch(listing, /^[bc]/m, 'device nodes, which only root can make');
+    const large = await initramfs('large');
+    assert.ok(lstatSync(small).size < lstatSync(large).size * 0.8, 'the modules that are named, and no others');
+    assert.ok(readFileSync(await initramfs('again', MODULES)).equals(readFileSync(small)));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
