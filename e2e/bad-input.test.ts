@@ -211,8 +211,8 @@ function failingJobs(): Record<string, { yaml: string; says: RegExp; prints?: Re
       prints: /^measuring the wheels\nwheel 3 is missing\n/,
     },
     slow: {
-      yaml: `timeout: 2s\n    ${script('echo begun', 'sleep 600')}`,
-      says: /the job ran longer than its limit of 2 s; "timeout:" in treeline.yaml raises it/,
+      yaml: `timeout: 5s\n    ${script('echo begun', 'sleep 600')}`,
+      says: /the job ran longer than its limit of 5 s; "timeout:" in treeline.yaml raises it/,
       prints: /^begun\n/,
     },
     'one-large-file': {

@@ -5,6 +5,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
 import { scratchFolder } from './testing/scratch.ts';
 import { TreelineServer, treelineBin } from './testing/treeline-server.ts';
@@ -91,15 +92,14 @@ class Robot {
       env: this.#env,
       stdio: ['ignore', 'pipe', 'inherit'],
     });
+    const ended = once(child, 'exit');
     t.after(async () => {
-      if (child.exitCode !== null) return;
       child.kill('SIGINT');
-      const [code] = (await once(child, 'exit')) as [number | null];
-      assert.equal(code, 0);
+      assert.deepEqual(await ended, [0, null]);
     });
-    const [chunk] = (await once(child.stdout!, 'data')) as [Buffer];
-    child.stdout!.resume();
-    return JSON.parse(chunk.toString().split('\n')[0]!) as { url: string };
+    const died = ended.then(() => Promise.reject(new Error(`treeline ${args.join(' ')} ended at once`)));
+    const [line] = await Promise.race([once(createInterface(child.stdout!), 'line'), died]);
+    return JSON.parse(String(line)) as { url: string };
   }
 
   async begin(): Promise<void> {

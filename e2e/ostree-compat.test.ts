@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createRepo, hasObject, openRepo, pull, readRef, serveRepository } from '@treeline/ostree';
+import { freePort } from './testing/nginx.ts';
 import { scratchFolder } from './testing/scratch.ts';
 import { treeline } from './testing/treeline-server.ts';
 
@@ -119,19 +120,15 @@ test('a stock client pulls from Treeline', async (t) => {
 });
 
 test('Treeline pulls from a plain static server of a repository that libostree made', async (t) => {
-  const port = 20000 + Math.floor(Math.random() * 20000);
+  const port = await freePort();
   const server = spawn('python3', ['-m', 'http.server', '--bind', '127.0.0.1', '--directory', theirs, String(port)], {
     stdio: 'ignore',
   });
   t.after(() => server.kill('SIGKILL'));
-  for (let tries = 0; tries < 100; tries++) {
-    if (
-      await fetch(`http://127.0.0.1:${port}/config`).then(
-        (r) => r.ok,
-        () => false,
-      )
-    )
-      break;
+  for (let tries = 0; ; tries++) {
+    const answer = await fetch(`http://127.0.0.1:${port}/config`).catch(() => null);
+    if (answer?.ok) break;
+    assert.ok(tries < 600 && server.exitCode === null, "Python's server does not answer");
     await sleep(50);
   }
   const client = await createRepo(join(scratchFolder(t), 'client'));

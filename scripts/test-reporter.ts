@@ -43,6 +43,16 @@ export default async function* report(events: AsyncIterable<TestEvent>): AsyncGe
       case 'test:summary': {
         const { counts, duration_ms: duration, file: path } = event.data;
         if (path === undefined) {
+          // A file which was ended after a failure of its tests (see test-ending.ts) sums nothing up.
+          for (const [file, failed] of failures) {
+            finished += 1;
+            yield line(`${count(finished)} ✖ ${file} (ended before it had summed itself up)`);
+            for (const one of failed) {
+              yield failure(one);
+              totals.failures.push(`${file}:${one.line ?? '?'} ${one.name}`);
+            }
+            yield block('printed by this file', (output.get(file) ?? []).join(''));
+          }
           for (const key of ['tests', 'suites', 'passed', 'failed', 'cancelled', 'skipped', 'todo'] as const) {
             // Not all of these are in the declared type, though all are in the event.
             totals[key] = (counts as Record<string, number>)[key] ?? 0;
@@ -64,6 +74,7 @@ export default async function* report(events: AsyncIterable<TestEvent>): AsyncGe
         }
         if (bad && output.has(file)) yield block('printed by this file', (output.get(file) ?? []).join(''));
         output.delete(file);
+        failures.delete(file);
         break;
       }
       default:

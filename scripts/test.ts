@@ -4,16 +4,20 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { addTotals, closingLines, emptyTotals, type Totals } from './test-totals.ts';
 
-// `npm test [-- FILE… --flags…]`: node:test over the packages, then the end-to-end tests one file at a time (they
-// start servers and kill them, and would disturb each other's timing).
+// `npm test [-- FILE… --flags…]`: node:test over all test files, side by side, then one at a time over those that need
+// the machine: many programs at once, or many gigabytes. node:test takes the files by name, so that the long end-to-end
+// ones come early and the short ones fill up at the end.
 
+const alone = ['kill', 'large-file', 'retention', 'torture/torture'].map((name) => `e2e/${name}.test.ts`);
+const patterns = ['packages/*/src', 'scripts', 'bench', 'examples', 'e2e'].map((folder) => `${folder}/**/*.test.ts`);
+const all = patterns.flatMap((pattern) => globSync(pattern, { exclude: (path) => path.endsWith('node_modules') }));
 const passes = [
   {
-    name: 'packages',
-    patterns: ['packages/*/src/**/*.test.ts', 'scripts/**/*.test.ts', 'bench/**/*.test.ts', 'examples/**/*.test.ts'],
+    name: 'side by side',
+    all: all.filter((file) => !alone.includes(file)),
     concurrency: Math.min(availableParallelism(), 8),
   },
-  { name: 'end to end', patterns: ['e2e/**/*.test.ts'], concurrency: 1 },
+  { name: 'one at a time', all: alone, concurrency: 1 },
 ];
 
 const given = process.argv.slice(2);
@@ -29,8 +33,7 @@ const notes = mkdtempSync(join(tmpdir(), 'treeline-test-'));
 const began = performance.now();
 let totals: Totals = emptyTotals();
 let exitCode = 0;
-for (const { name, patterns, concurrency } of passes) {
-  const all = patterns.flatMap((pattern) => globSync(pattern, { exclude: (path) => path.endsWith('node_modules') }));
+for (const { name, all, concurrency } of passes) {
   const files = all.filter((file) => chosen.length === 0 || chosen.includes(file)).sort();
   if (files.length === 0) continue;
   console.log(`${name}: ${files.length} files, ${concurrency} at a time`);
@@ -63,7 +66,9 @@ function runTests(files: string[], concurrency: number, note: string): Promise<n
   const nodeFlags = [
     '--test',
     `--test-concurrency=${concurrency}`,
-    '--test-timeout=1200000',
+    // More than twice what the longest takes on a busy machine; a test may name a limit of its own.
+    '--test-timeout=600000',
+    '--import=./scripts/test-ending.ts',
     ...(flags.some((flag) => flag.startsWith('--test-reporter')) ? [] : ['--test-reporter=./scripts/test-reporter.ts']),
     ...flags,
   ];

@@ -116,7 +116,8 @@ export async function runScript(name: string, options: RunOptions): Promise<Scri
     const outcome = timedOut ? 'timed out' : code !== 0 ? 'failed' : skipped ? 'skipped' : 'passed';
     return { name, outcome, checks, seconds, log: text };
   } finally {
-    rmSync(work, { recursive: true, force: true });
+    // What is being ended may still write there.
+    rmSync(work, { recursive: true, force: true, maxRetries: 10 });
   }
 }
 

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -44,7 +45,7 @@ ${temporary}
   const nginx = spawn('nginx', ['-p', folder, '-c', file, '-e', errors], { stdio: ['ignore', 'ignore', 'inherit'] });
   const url = `http://127.0.0.1:${port}`;
   for (let tries = 0; ; tries++) {
-    if (nginx.exitCode !== null || tries === 200) throw new Error(`nginx did not come up: see ${errors}`);
+    if (nginx.exitCode !== null || tries === 600) throw new Error(`nginx did not come up: see ${errors}`);
     if (await fetch(url).catch(() => null)) break;
     await sleep(50);
   }
@@ -52,7 +53,7 @@ ${temporary}
     url,
     port,
     async stop() {
-      if (nginx.exitCode !== null) return;
+      if (nginx.exitCode !== null || nginx.signalCode !== null) return;
       const ended = once(nginx, 'exit');
       nginx.kill('SIGTERM');
       await ended;
@@ -60,12 +61,18 @@ ${temporary}
   };
 }
 
-/** A port of loopback that nobody listens on just now. */
+/**
+ * A port of loopback that nobody listens on just now. It lies below those which the kernel gives to whoever asks for any:
+ * a server which is killed and started again on it finds it as it was.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = randomInt(20_000, 32_768);
+    const server = createServer();
+    const free = await new Promise<boolean>((resolve) => {
+      server.on('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+    });
+    if (free) return port;
+  }
 }

@@ -92,7 +92,13 @@ test('whatever is killed when, clients get whole releases and nothing acknowledg
       throw error;
     });
   });
-  const killing = killNowAndThen(server, { outages, random, operations: () => operations, signal: stop.signal });
+  const killing = killNowAndThen(server, { outages, random, operations: () => operations, signal: stop.signal }).catch(
+    (error: unknown) => {
+      // The others would wait for a server that does not come back.
+      stop.abort();
+      throw error;
+    },
+  );
   // All end before anything is cleaned up, whoever fails.
   await Promise.allSettled([running, killing, ...pulling]);
   const [done, kills, experiences] = [await running, await killing, await Promise.all(pulling)];
