@@ -80,6 +80,8 @@ function publishWithOstree(path: string, work: string): Promise<Published> {
   const commit = (...args: string[]) =>
     ostree('commit', '-b', 'robot/edge', `--tree=dir=${tree}`, '--canonical-permissions', ...args);
   const first = commit('-s', 'first');
+  // The server would drop what nothing names, and the deltas from it, within a minute.
+  ostree('refs', '--create=robot/first', first);
   for (let tries = 0; ; tries++) {
     writeFileSync(join(tree, 'usr/f5'), `changed ${tries}\n`);
     const second = commit('-s', 'second', `--parent=${first}`);

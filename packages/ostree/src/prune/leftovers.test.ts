@@ -23,7 +23,9 @@ import { readRef, setAlias } from '../repo/refs.ts';
 import { createRepo, type Repo } from '../repo/repo.ts';
 import { withTransaction } from '../repo/transaction.ts';
 import { switchPair } from '../summary/switch-pair.ts';
+import { firstLine } from '../testing/first-line.ts';
 import { ostree, scratchFolder } from '../testing/scratch.ts';
+import { until } from '../testing/until.ts';
 import { writeVersion } from '../testing/versions.ts';
 import { removeLeftovers } from './leftovers.ts';
 
@@ -161,11 +163,12 @@ test('a process that was killed while it committed and made a delta leaves nothi
   const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  await once(child.stdout, 'data');
+  const ended = once(child, 'exit');
+  await firstLine(child);
   const seen = () => readdirSync(join(repo.path, 'tmp')).filter((name) => /^treeline-[0-9a-f]{16}$/.test(name)).length;
-  while (seen() < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+  await until(() => seen() >= 2, 'a delta in the making beside the transaction');
   child.kill('SIGKILL');
-  await once(child, 'exit');
+  await ended;
   await removeLeftovers(repo, { alone: true });
   assert.deepEqual(
     readdirSync(join(repo.path, 'tmp')).filter((name) => name !== 'cache'),

@@ -21,6 +21,7 @@ import { setRef } from '../repo/refs.ts';
 import { createRepo, openRepo, type Repo } from '../repo/repo.ts';
 import { type Transaction, withTransaction } from '../repo/transaction.ts';
 import { ostree, scratchFolder } from '../testing/scratch.ts';
+import { until } from '../testing/until.ts';
 import { ChecksumSet } from './checksum-set.ts';
 import { deleteCommit } from './delete-commit.ts';
 import { ObjectListing } from './object-listing.ts';
@@ -293,8 +294,9 @@ describe('while others commit', () => {
         return keep;
       },
     });
+    await until(() => asked === 1, 'the first question');
     await sleep(60);
-    assert.equal(asked, 1);
+    assert.equal(asked, 1, 'it waits for the lock');
     keep.push(wanted); // somebody decides to publish it, and finds it here
     release();
     await pruning;

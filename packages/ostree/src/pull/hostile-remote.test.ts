@@ -64,12 +64,12 @@ test('a summary of a million refs costs no more than its bytes', async (t) => {
   lies.set('/summary', Buffer.concat([refs, padding, end]));
   globalThis.gc?.();
   const before = process.memoryUsage().heapUsed;
-  const started = performance.now();
+  const started = process.cpuUsage();
   const stats = await pull(repo, { url, refs: ['r0777777'] });
   const heap = process.memoryUsage().heapUsed - before;
   assert.equal(stats.commits.get('r0777777'), commit);
   assert.ok(heap < 50_000_000, `${heap} bytes of heap`);
-  assert.ok(performance.now() - started < 5000);
+  assert.ok(process.cpuUsage(started).user < 5_000_000);
   await assert.rejects(pull(repo, { url, refs: ['r1000000'] }), { code: 'not-found' });
 });
 

@@ -43,7 +43,7 @@ async function startRaw(
 }
 
 function open(t: TestContext, urls: string | string[], options: HttpOptions = {}, contentUrls?: string[]): HttpSource {
-  const source = new HttpSource(urls, { retries: 0, stallSeconds: 2, ...options }, { contentUrls });
+  const source = new HttpSource(urls, { retries: 0, stallSeconds: 20, ...options }, { contentUrls });
   t.after(() => source.close());
   return source;
 }
@@ -118,7 +118,7 @@ test('what no server should say is an error that names the file, and hangs nothi
     'an unknown status': (socket) => socket.write(ok('').replace('200', '418')),
   };
   for (const [name, lie] of Object.entries(lies)) {
-    const source = open(t, await startRaw(t, lie), { stallSeconds: 0.3 });
+    const source = open(t, await startRaw(t, lie), { stallSeconds: name === 'silent' ? 0.3 : 60 });
     const began = Date.now();
     if (name === 'two answers') {
       // The first is one: what follows it is never taken for the answer to something else.
@@ -127,7 +127,7 @@ test('what no server should say is an error that names the file, and hangs nothi
       continue;
     }
     await assert.rejects(source.bytes('a-file', LIMIT), { code: 'network', message: /127\.0\.0\.1/ }, name);
-    assert.ok(Date.now() - began < 2000, name);
+    assert.ok(Date.now() - began < 30_000, name);
   }
 });
 

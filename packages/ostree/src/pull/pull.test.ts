@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,6 +14,7 @@ import { createRepo, type Repo, type RepoMode } from '../repo/repo.ts';
 import { withTransaction } from '../repo/transaction.ts';
 import { serveRepository } from '../serve/server.ts';
 import { plainFiles, startServer } from '../testing/http.ts';
+import { pythonServer } from '../testing/http-server.ts';
 import { libostreeRepo, noise } from '../testing/sample-repo.ts';
 import { ostree, scratchFolder } from '../testing/scratch.ts';
 import { hasClosure } from './closure.ts';
@@ -55,18 +55,8 @@ test("python's http.server will do", async (t) => {
   const base = scratchFolder(t);
   const theirs = libostreeRepo(base);
   ostree(`--repo=${theirs.path}`, 'summary', '-u');
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as { port: number };
-  probe.close();
-  await once(probe, 'close');
-  const python = spawn('python3', ['-m', 'http.server', '-b', '127.0.0.1', '-d', theirs.path, String(port)], {
-    stdio: 'ignore',
-  });
-  t.after(() => python.kill('SIGKILL'));
   const repo = await emptyRepo(base);
-  // While python starts, connections are refused, which is what retries are for.
-  const stats = await pull(repo, { url: `http://127.0.0.1:${port}/` });
+  const stats = await pull(repo, { url: `${await pythonServer(t, theirs.path)}/` });
   assert.deepEqual([...stats.commits], [['main', theirs.commit]]);
   assert.equal(listed(repo.path, 'main'), listed(theirs.path, 'main'));
 });

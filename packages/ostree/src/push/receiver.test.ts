@@ -16,6 +16,7 @@ import { withTransaction } from '../repo/transaction.ts';
 import { receivingServer } from '../testing/push.ts';
 import { libostreeRepo, noise } from '../testing/sample-repo.ts';
 import { ostree, scratchFolder } from '../testing/scratch.ts';
+import { until } from '../testing/until.ts';
 import type { ObjectId } from './object-list.ts';
 import { encodePack, type PackPiece } from './pack.ts';
 import { push } from './push.ts';
@@ -158,9 +159,9 @@ test('of two who send the same large object at once the later one goes on, and t
   })();
   const slow = receiver.receive(id, 'me', stalling);
   slow.catch(() => {});
-  while (!stalled) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(() => stalled !== undefined, 'the slow one at its pause');
   await receiver.receive(id, 'me', stream(bytes));
-  stalled();
+  stalled!();
   await assert.rejects(slow, { code: 'conflict' });
   assert.deepEqual(await receiver.missing(id, 'me', [huge]), ['received']);
   const file = objectsIn(repo).find((name) => name.includes(huge.checksum))!;
@@ -375,13 +376,16 @@ test('prunes in a loop neither fail pushes nor take anything of them', async (t)
       prunes++;
     }
   })();
-  for (let index = 0; index < 8; index++) {
-    for (let file = 0; file < 30; file++) writeFileSync(join(folder, `etc/f${file}`), `${index} ${file % 7}`);
-    ostree(`--repo=${path}`, 'commit', '-b', `b${index % 3}`, '--canonical-permissions', folder);
-    await push(sender, url, { ref: `b${index % 3}` });
+  try {
+    for (let index = 0; index < 8; index++) {
+      for (let file = 0; file < 30; file++) writeFileSync(join(folder, `etc/f${file}`), `${index} ${file % 7}`);
+      ostree(`--repo=${path}`, 'commit', '-b', `b${index % 3}`, '--canonical-permissions', folder);
+      await push(sender, url, { ref: `b${index % 3}` });
+    }
+  } finally {
+    pruning = false;
+    await pruner;
   }
-  pruning = false;
-  await pruner;
   assert.ok(prunes > 3, `${prunes} prunes`);
   ostree(`--repo=${repo.path}`, 'fsck');
   for (const ref of ['b0', 'b1', 'b2']) assert.equal(await readRef(repo, ref), await readRef(sender, ref));
@@ -476,10 +480,9 @@ test('a sender whose connection is cut in the middle of a pack leaves only what 
   cut.catch(() => {});
   const received = async () =>
     (await receiver.missing(id, 'somebody', pieces)).filter((state) => state === 'received').length;
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  await until(async () => (await received()) >= 10, 'ten objects there');
   controller.abort();
   await assert.rejects(cut);
-  while ((await received()) < 10) await new Promise((resolve) => setTimeout(resolve, 20));
   const files = objectsIn(repo);
   assert.ok(files.length >= 10);
   // As if they were in a repository: the stock tool finds no fault with any of them.

@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { readRef } from '../repo/refs.ts';
 import { createRepo, openRepo, type RepoMode } from '../repo/repo.ts';
+import { firstLine } from '../testing/first-line.ts';
+import { freePort } from '../testing/free-port.ts';
 import { receivingServer } from '../testing/push.ts';
 import { noise } from '../testing/sample-repo.ts';
 import { ostree, scratchFolder } from '../testing/scratch.ts';
+import { until } from '../testing/until.ts';
 import { push } from './push.ts';
 
 const program = (name: string) => join(import.meta.dirname, `../testing/${name}.ts`);
@@ -29,11 +31,10 @@ function sender(base: string, mode: RepoMode): { path: string; commit: string; l
   return { path, commit, large };
 }
 
-async function startServer(t: TestContext, args: string[]): Promise<{ url: string; child: ChildProcess }> {
+async function startServer(t: TestContext, args: string[]): Promise<{ url: string; ended: Promise<unknown[]> }> {
   const child = spawn(process.execPath, [program('push-server'), ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
   t.after(() => child.kill('SIGKILL'));
-  const [line] = (await once(child.stdout, 'data')) as [Buffer];
-  return { url: line.toString().trim(), child };
+  return { url: await firstLine(child), ended: once(child, 'exit') };
 }
 
 for (const mode of ['archive', 'bare-user'] as const) {
@@ -42,14 +43,13 @@ for (const mode of ['archive', 'bare-user'] as const) {
     const { path, commit, large } = sender(base, mode);
     const store = join(base, 'store');
     await createRepo(store);
-    const first = await startServer(t, [store, '0', '8000000']);
-    const port = new URL(first.url).port;
+    const port = String(await freePort());
+    const first = await startServer(t, [store, port, '8000000']);
     const restarts = (async () => {
-      let child = first.child;
+      let { ended } = first;
       for (const killAt of [['26000000'], []]) {
-        if (child.signalCode === null) await once(child, 'exit');
-        assert.equal(child.signalCode, 'SIGKILL');
-        child = (await startServer(t, [store, port, ...killAt])).child;
+        assert.deepEqual(await ended, [null, 'SIGKILL']);
+        ({ ended } = await startServer(t, [store, port, ...killAt]));
       }
     })();
     const stats = await push(await openRepo(path), first.url, { ref: 'main', retries: 20 });
@@ -72,11 +72,11 @@ test('what a killed sender has sent is not sent again', async (t) => {
   const { path, commit, large } = sender(base, 'archive');
   const { url, repo, receiver } = await receivingServer(t, base);
   const child = spawn(process.execPath, [program('push-client'), path, url, 'main'], { stdio: 'ignore' });
+  const ended = once(child, 'exit');
   t.after(() => child.kill('SIGKILL'));
-  while (receiver.stagedBytes < 20_000_000 && child.exitCode === null) await sleep(1);
+  await until(() => receiver.stagedBytes >= 20_000_000, 'half of it sent');
   child.kill('SIGKILL');
-  await once(child, 'exit');
-  assert.equal(child.signalCode, 'SIGKILL');
+  assert.deepEqual(await ended, [null, 'SIGKILL']);
   assert.equal(await readRef(repo, 'main'), null);
   const stats = await push(await openRepo(path), url, { ref: 'main' });
   assert.equal(await readRef(repo, 'main'), commit);
@@ -91,7 +91,7 @@ test('a receiver that is started anew goes on with what the one before has left'
   const controller = new AbortController();
   const pushing = push(await openRepo(path), one.url, { ref: 'main', signal: controller.signal });
   pushing.catch(() => {});
-  while (one.receiver.stagedBytes < 20_000_000) await sleep(1);
+  await until(() => one.receiver.stagedBytes >= 20_000_000, 'half of it sent');
   controller.abort();
   await assert.rejects(pushing, { name: 'AbortError' });
   await one.close();
@@ -117,7 +117,7 @@ test('halves that were compressed in different ways are noticed, and the whole i
   const controller = new AbortController();
   const pushing = push(await openRepo(path), one.url, { ref: 'main', signal: controller.signal });
   pushing.catch(() => {});
-  while (one.receiver.stagedBytes < 4_000_000) await sleep(1);
+  await until(() => one.receiver.stagedBytes >= 4_000_000, 'a part of it sent');
   controller.abort();
   await pushing.catch(() => {});
   ostree(`--repo=${path}`, 'config', 'set', 'archive.zlib-level', '1');

@@ -225,7 +225,7 @@ test('clients that go away in the middle leave no file open', { skip: process.pl
         return false;
       }
     }).length;
-  for (let wait = 0; wait < 100 && openObjects() > 0; wait++) await sleep(20);
+  for (let wait = 0; wait < 1000 && openObjects() > 0; wait++) await sleep(20);
   assert.equal(openObjects(), 0);
 });
 

@@ -162,7 +162,7 @@ test('stock clients that check GPG signatures meet none that is wrong while summ
     ];
     ostree(`--repo=${client}`, 'remote', 'add', ...config, 'origin', url);
     const once = verb === 'pull' ? 'pull origin main' : 'remote refs origin';
-    const script = `n=0; while [ ! -e ${base}/stop ]; do ostree --repo=${client} ${once} >/dev/null || exit 1; n=$((n+1)); done; echo $n`;
+    const script = `n=0; while [ ! -e ${base}/stop ] || [ $n -lt 2 ]; do ostree --repo=${client} ${once} >/dev/null || exit 1; n=$((n+1)); done; echo $n`;
     const child = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'pipe'] });
     running.push(child);
     const said: Buffer[] = [];

@@ -287,20 +287,22 @@ test('clients pull from the copy while releases, prunes and exports go on', asyn
   const settled = Promise.allSettled(pulls);
   const until = Date.now() + 6000;
   let versions = 0;
-  for (; Date.now() < until; versions++) {
-    const from = (await readRef(repo, 'os/stable'))!;
-    const to = await release(repo, folder, `version ${versions}`);
-    if (versions % 2 === 0) await generateDelta(repo, { from, to });
-    await updateSummary(repo);
-    const exported = exportStatic(repo.path, copy, { deleteAfter: 20 });
-    if (versions % 3 === 0) await prune(repo, { refsOnly: true, depth: 1 });
-    await exported;
+  try {
+    for (; versions < 4 || Date.now() < until; versions++) {
+      const from = (await readRef(repo, 'os/stable'))!;
+      const to = await release(repo, folder, `version ${versions}`);
+      if (versions % 2 === 0) await generateDelta(repo, { from, to });
+      await updateSummary(repo);
+      const exported = exportStatic(repo.path, copy, { deleteAfter: 120 });
+      if (versions % 3 === 0) await prune(repo, { refsOnly: true, depth: 1 });
+      await exported;
+    }
+  } finally {
+    going = false;
+    await settled;
   }
-  going = false;
-  await settled;
   const counts = await Promise.all(pulls);
   t.diagnostic(`${counts.join(' and ')} pulls of ${versions} versions`);
-  assert.ok(versions > 3);
   ostree('fsck', `--repo=${copy}`);
 });
 
