@@ -28,7 +28,7 @@ test('without a sandbox a job finds its folders by its environment', async () =>
 test('without a sandbox, too, nothing of a job outlives it', async () => {
   await using folder = await temporaryFolder();
   const script = '(setsid sh -c "while :; do date > \\"$OUT/beat\\"; done" >/dev/null 2>&1 &)\nsleep 60';
-  const { ending, dir } = await runScript(openUnsandboxed(), folder.path, script, { timeoutSeconds: 0.5 });
+  const { ending, dir } = await runScript(openUnsandboxed(), folder.path, script, { timeoutSeconds: 5 });
   assert.equal(ending.kind === 'stopped' && ending.why, 'timeout');
   const { mtimeMs } = await stat(join(dir, 'out/beat'));
   await new Promise((resolve) => setTimeout(resolve, 100));

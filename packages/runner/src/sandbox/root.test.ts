@@ -141,10 +141,10 @@ test('a root job that is stopped is gone with all that it started', async () => 
     sandbox,
     folder.path,
     'setsid unshare --mount --pid --fork sh -c "while :; do date > /out/beat; done" & sleep 60',
-    { root: true, timeoutSeconds: 2 },
+    { root: true, timeoutSeconds: 5 },
   );
   assert.deepEqual([ending.kind, ending.kind === 'stopped' && ending.why], ['stopped', 'timeout']);
-  assert.ok(performance.now() - begin < 8_000);
+  assert.ok(performance.now() - begin < 50_000);
   const { mtimeMs } = lstatSync(join(dir, 'out/beat'));
   await new Promise((resolve) => setTimeout(resolve, 100));
   assert.equal(lstatSync(join(dir, 'out/beat')).mtimeMs, mtimeMs);

@@ -164,7 +164,7 @@ export async function startTestServer(): Promise<TestServer> {
 }
 
 /** Waits until something holds. */
-export async function eventually(holds: () => boolean, what: string, ms = 10_000): Promise<void> {
+export async function eventually(holds: () => boolean, what: string, ms = 60_000): Promise<void> {
   const deadline = Date.now() + ms;
   while (!holds()) {
     if (Date.now() > deadline) throw new assert.AssertionError({ message: `not within ${ms} ms: ${what}` });
