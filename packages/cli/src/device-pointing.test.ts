@@ -117,7 +117,8 @@ test('the list of devices shows which are pointed where, and whether they are th
     'GET devices/board-1': { ...device('board-1', { pointer, fetchedFrom: pointer.url }), events: [], inventory: {} },
   });
   const { stdout } = await treeline(['device', ...server.args]);
-  const pointed = 'pointed at dev/ana/robot bbbbbbbbbb of http://192\\.0\\.2\\.9:8422 until \\d\\d:\\d\\d by ana';
+  const pointed =
+    'pointed at dev/ana/robot bbbbbbbbbb of http://192\\.0\\.2\\.9:8422 until (?:\\S+ )?\\d\\d:\\d\\d by ana';
   assert.match(stdout, new RegExp(`^board-1 .*${pointed}$`, 'm'));
   assert.match(stdout, new RegExp(`^board-2 .*${pointed}, not there yet$`, 'm'));
   assert.match(stdout, new RegExp(`^board-3 .*${pointed}, where it failed$`, 'm'));

@@ -12,6 +12,7 @@ import type { SettingsFragment } from './settings.ts';
 import { createGitRepository } from './testing/git-repository.ts';
 import { scratch } from './testing/scratch.ts';
 import { connect, type TestServer } from './testing/server.ts';
+import { until } from './testing/until.ts';
 
 const run = promisify(execFile);
 
@@ -43,8 +44,10 @@ async function startProcess(
 }
 
 async function kill(child: ChildProcess): Promise<void> {
+  assert.equal(child.exitCode, null, 'the server has ended by itself');
+  const ended = once(child, 'exit');
   child.kill('SIGKILL');
-  await once(child, 'exit');
+  await ended;
 }
 
 test('kill -9 of the server at random moments: nothing is lost, nothing is made twice', async (t) => {
@@ -71,13 +74,13 @@ test('kill -9 of the server at random moments: nothing is lost, nothing is made 
 
   const head = app.git('rev-parse', 'HEAD');
   let newest: Run | undefined;
-  for (;;) {
+  const isDone = async () => {
     const { runs } = await api.get<{ runs: Run[] }>('/runs');
     newest = runs[0];
-    if (newest?.trigger?.revision === head && runs.every((one) => one.state !== 'running')) break;
-    await setTimeout(50);
-  }
-  const end = await api.get<RunDetail>(`/runs/${newest.id}`);
+    return newest?.trigger?.revision === head && runs.every((one) => one.state !== 'running');
+  };
+  await until(isDone, 'the run of the newest commit');
+  const end = await api.get<RunDetail>(`/runs/${newest!.id}`);
   assert.equal(end.state, 'passed', JSON.stringify(end));
   const { projects } = await api.get<{ projects: Project[] }>('/projects');
   assert.equal(projects[0]?.error, null);

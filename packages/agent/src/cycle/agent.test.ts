@@ -395,7 +395,7 @@ test('the loop takes what comes, and ends when told to', async () => {
   const loop = runAgent({ board, pollSeconds: 0.1, signal: stop.signal });
   const a = await fixture.release({ ...ok, 'usr/share/app': 'looped' });
   fixture.offer(a);
-  for (let i = 0; i < 200 && (await agentStatus(board)).state.kind !== 'good'; i++) await sleep(50);
+  for (let i = 0; i < 2000 && (await agentStatus(board)).state.kind !== 'good'; i++) await sleep(50);
   stop.abort();
   await loop;
   assert.deepEqual((await agentStatus(board)).state, { kind: 'good', release: a });

@@ -84,7 +84,7 @@ test('a check that hangs is ended with all that it started', async () => {
   const place = await deployment({ [`${required}/10-hang`]: '#!/bin/sh\nsleep 100 &\nsleep 100\n' });
   const started = Date.now();
   const report = await runChecks(place, { timeoutMs: 300 });
-  assert.ok(Date.now() - started < 5000);
+  assert.ok(Date.now() - started < 60_000);
   assert.match(report.why ?? '', /10-hang ran past its time limit/);
 });
 

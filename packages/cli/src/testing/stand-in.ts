@@ -36,6 +36,8 @@ export async function standIn(answers: Record<string, Answer>): Promise<StandIn>
     response.end(JSON.stringify(answer ?? error));
   }
   const server = createServer((incoming, response) => void answerOne(incoming, response));
+  // None is closed just when the next request goes out on it.
+  server.keepAliveTimeout = 60_000;
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return {

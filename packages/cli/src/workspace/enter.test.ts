@@ -100,18 +100,22 @@ test('a tree whose /tmp leads into /sysroot, as OSTree systems have it, is enter
 test('an `enter` that is killed leaves nothing running, and nothing that is committed', async (t) => {
   const dev = await developer(t);
   const work = await dev.checkout('robot');
-  const child = spawn(process.execPath, [bin, 'enter', work, '--', 'sh', '-c', 'echo ready; exec sleep 987654'], {
-    env: { ...process.env, ...dev.env },
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
+  const child = spawn(
+    process.execPath,
+    [bin, 'enter', work, '--', 'sh', '-c', `echo ready; exec sleep 9876.${process.pid}`],
+    {
+      env: { ...process.env, ...dev.env },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    },
+  );
   await once(child.stdout, 'data');
   const exited = once(child, 'exit');
   child.kill('SIGKILL');
   await exited;
   for (let tries = 0; ; tries++) {
-    const left = spawnSync('pgrep', ['-f', '^sleep 987654$'], { encoding: 'utf8' }).stdout.trim();
+    const left = spawnSync('pgrep', ['-f', `^sleep 9876\\.${process.pid}$`], { encoding: 'utf8' }).stdout.trim();
     if (left === '') break;
-    assert.ok(tries < 100, `still running: ${left}`);
+    assert.ok(tries < 1200, `still running: ${left}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   assert.match(await dev.does('commit', work), /^Nothing was changed/);

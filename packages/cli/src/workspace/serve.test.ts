@@ -163,7 +163,7 @@ test('`serve` prints what to say on the other side, ends by itself or with ^C, a
 
   const ended = await dev.run(['serve', '--listen', ':0', '--for', '1s'], { cwd: work });
   assert.deepEqual([ended.code, ended.stderr], [0, '']);
-  assert.match(ended.stdout, /^Serving to this machine until \d\d:\d\d; Ctrl-C ends it\.$/m);
+  assert.match(ended.stdout, /^Serving to this machine until (?:\S+ )?\d\d:\d\d; Ctrl-C ends it\.$/m);
   assert.match(
     ended.stdout,
     new RegExp(`^ {2}treeline device point ID --at http://127\\.0\\.0\\.1:\\d+ --ref ${ref}$`, 'm'),

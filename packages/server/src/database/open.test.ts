@@ -78,8 +78,9 @@ describeDatabases('the database', (fresh) => {
             await events.append('test.two', { i }, trx);
           }),
         ),
-      );
-      writing = false;
+      ).finally(() => {
+        writing = false;
+      });
       await reader;
       assert.deepEqual(
         seen,

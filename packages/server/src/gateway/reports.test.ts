@@ -19,7 +19,7 @@ test('every request is a check-in', async () => {
   const row = await t.registry.get(client.id);
   assert.equal(row?.current_commit, commit);
   assert.equal(row?.current_target, 'robot-7');
-  assert.ok(Date.now() - (row?.last_seen ?? 0) < 5000);
+  assert.ok(Date.now() - (row?.last_seen ?? 0) < 120_000);
   await t.call('GET', '/config', { as: client, headers: { 'x-ats-ostreehash': 'not a checksum' } });
   assert.equal((await t.registry.get(client.id))?.current_commit, commit);
 });

@@ -91,10 +91,10 @@ test('the server says the name that is in its certificate, and has a port for th
 
 test('TLS 1.2 and 1.3 are spoken, nothing older', async () => {
   const { port } = new URL(server.url);
+  const where = ['-connect', `127.0.0.1:${port}`, '-CAfile', authority.file];
   const shake = (...flags: string[]) =>
-    run('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, '-CAfile', authority.file, '-brief', ...flags], {
-      timeout: 10_000,
-    }).then(
+    // Its end of input ends the session.
+    run('sh', ['-c', `exec openssl s_client "$@" </dev/null`, 'sh', ...where, '-brief', ...flags]).then(
       ({ stderr }) => stderr,
       (error: { stderr: string }) => error.stderr,
     );
@@ -232,7 +232,7 @@ test('other client authorities count from then on, on open connections and for r
 
 async function until(holds: () => Promise<boolean>): Promise<void> {
   for (let look = 0; !(await holds()); look += 1) {
-    assert.ok(look < 150, 'it did not come');
+    assert.ok(look < 600, 'it did not come');
     await setTimeout(100);
   }
 }

@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { createRepo, hasDelta, type Repo, withTransaction, writeCommit, writeFolder } from '@treeline/ostree';
 import { scratch } from '../testing/scratch.ts';
+import { until } from '../testing/until.ts';
 import { generateElsewhere } from './delta-process.ts';
 
 const MEGABYTE = 1024 * 1024;
@@ -47,10 +48,12 @@ function processesOf(path: string): number[] {
 test('a delta is made in a process of its own, while this one goes on', async (t) => {
   const { repo, from, to } = await twoCommits(t, 24);
   let longest = 0;
-  let before = performance.now();
+  let before = process.cpuUsage();
+  // What this process has worked, not what others took from it.
   const ticking = setInterval(() => {
-    longest = Math.max(longest, performance.now() - before);
-    before = performance.now();
+    const { user, system } = process.cpuUsage(before);
+    longest = Math.max(longest, (user + system) / 1000);
+    before = process.cpuUsage();
   }, 5);
   t.after(() => clearInterval(ticking));
   let seen = 0;
@@ -62,19 +65,19 @@ test('a delta is made in a process of its own, while this one goes on', async (t
   assert.equal(seen, 1);
   assert.deepEqual(processesOf(repo.path), []);
   // What compares and compresses holds a thread for seconds; here it holds none.
-  assert.ok(longest < 1500, `nothing else happened for ${longest} ms`);
+  assert.ok(longest < 1500, `it worked ${longest} ms, and nothing else happened`);
 });
 
 test('it ends when it is told to, leaves no process, and what it had staged goes with the next transaction', async (t) => {
   const { repo, from, to } = await twoCommits(t, 48);
   const stop = new AbortController();
   const making = generateElsewhere(repo.path, { from, to }, stop.signal);
-  while (processesOf(repo.path).length === 0) await setTimeout(20);
+  await until(() => processesOf(repo.path).length > 0, 'the process');
   await setTimeout(300);
   const asked = performance.now();
   stop.abort();
   await assert.rejects(making, { code: 'unprocessable' });
-  assert.ok(performance.now() - asked < 10_000);
+  assert.ok(performance.now() - asked < 60_000);
   assert.deepEqual(processesOf(repo.path), []);
   assert.equal(hasDelta(repo, { from, to }), false);
   await withTransaction(repo, async () => {});

@@ -23,6 +23,7 @@ import { ostree } from '../testing/publishing.ts';
 import { storeFiles } from '../testing/runner.ts';
 import { scratch } from '../testing/scratch.ts';
 import { connect, type TestServer } from '../testing/server.ts';
+import { until } from '../testing/until.ts';
 
 const LIVES = 8;
 
@@ -43,8 +44,10 @@ async function live(t: TestContext, settings: SettingsFragment): Promise<Life> {
 }
 
 async function kill(child: ChildProcess): Promise<void> {
+  assert.equal(child.exitCode, null, 'the server has ended by itself');
+  const ended = once(child, 'exit');
   child.kill('SIGKILL');
-  await once(child, 'exit');
+  await ended;
 }
 
 test('kill -9 while publications are made: what was acknowledged is there, what was decided comes, nothing is left over', async (t) => {
@@ -94,11 +97,11 @@ test('kill -9 while publications are made: what was acknowledged is there, what 
   const last = await commitOf('last');
   const items = ['robot/edge', 'robot/stable'].map((channel) => ({ commit: last, channel }));
   await api.post('/publish', { items });
-  for (;;) {
+  const isQuiet = async () => {
     const { releases } = await api.get<{ releases: Release[] }>('/releases?limit=1000');
-    if (releases.every(({ state }) => state !== 'publishing')) break;
-    await setTimeout(50);
-  }
+    return releases.every(({ state }) => state !== 'publishing');
+  };
+  await until(isQuiet, 'all that was decided published');
   const path = join(dataDir, 'repos/public');
   const repo = await openRepo(path);
   assert.deepEqual(Object.fromEntries(await listRefs(repo)), { 'robot/edge': last, 'robot/stable': last });

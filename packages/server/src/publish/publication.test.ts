@@ -39,6 +39,7 @@ import {
   storeCommit,
 } from '../testing/publishing.ts';
 import { scratch } from '../testing/scratch.ts';
+import { until } from '../testing/until.ts';
 import { publishByHand } from './by-hand.ts';
 import { cancelPublication } from './cancel.ts';
 import type { DeltaNote } from './deltas.ts';
@@ -180,7 +181,7 @@ describeDatabases('a publication', (fresh) => {
     await core.repositories.set('public', { signing: [{ type: 'ed25519', file: 'release' }], summaryGrace: 0 }, BY);
     let before: Stored = await storeCommit(core, { v: 'before', text: 'x'.repeat(5000) });
     const first = await decideByHand(core, { a: before, b: before });
-    await until(runPublisher, core, first.publication.number);
+    await runUntilEnded(runPublisher, core, first.publication.number);
     const cuts = [...STEPS, 'settle'];
     for (const cut of cuts) {
       const next = await storeCommit(core, { v: cut, text: `${'x'.repeat(5000)}${cut}` });
@@ -200,7 +201,7 @@ describeDatabases('a publication', (fresh) => {
       // Whatever it was: a client that comes now gets something whole.
       assert.ok([before.commit, next.commit].includes(summaryRefs(path).a!), cut);
       await ostree('fsck', '--quiet', '--repo', path);
-      const end = await until(runPublisher, core, publication.number);
+      const end = await runUntilEnded(runPublisher, core, publication.number);
       assert.equal(end.publication.state, 'published', cut);
       assert.deepEqual(summaryRefs(path), { a: next.commit, b: next.commit }, cut);
       const repo = await openRepo(path);
@@ -275,7 +276,7 @@ describeDatabases('a publication', (fresh) => {
     const signing = [{ type: 'ed25519' as const, file: 'release' }];
     await core.repositories.set('public', { signing, summaryGrace: 0 }, BY);
     core.publishing.notify();
-    while (core.repositories.find('public')!.refresh) await new Promise((resolve) => setTimeout(resolve, 20));
+    await until(() => !core.repositories.find('public')!.refresh, 'the new signatures');
     const server = await serveRepository(path, { host: '127.0.0.1', port: 0 });
     t.after(() => server.close());
     const folder = scratch(t);
@@ -366,11 +367,11 @@ describeDatabases('a publication', (fresh) => {
     const { core } = await setUp(t);
     const [one, two] = [await storeCommit(core, { v: '1' }), await storeCommit(core, { v: '2' })];
     const first = await decideByHand(core, { a: one });
-    await until(runPublisher, core, first.publication.number);
+    await runUntilEnded(runPublisher, core, first.publication.number);
     const { publication, releases } = await decideByHand(core, { a: two, b: two });
     const reached = Promise.withResolvers<void>();
     const cancelled = Promise.withResolvers<void>();
-    const running = until(
+    const running = runUntilEnded(
       (on) =>
         runPublisher(on, {
           checkpoint: async (step) => {
@@ -403,14 +404,28 @@ describeDatabases('a publication', (fresh) => {
     const older = await decideByHand(core, { a: stored[0]! });
     let newer: Awaited<ReturnType<typeof decideByHand>> | undefined;
     const stop = new AbortController();
+    /** Of what the publisher knows. */
+    let version = 0;
+    const publishing: typeof core.publishing = {
+      get version() {
+        return core.publishing.version;
+      },
+      notify: () => core.publishing.notify(),
+      past(seen, ms, signal) {
+        version = seen;
+        return core.publishing.past(seen, ms, signal);
+      },
+    };
     const running = runPublisher(
-      { ...core, signal: AbortSignal.any([core.signal, stop.signal]) },
+      { ...core, publishing, signal: AbortSignal.any([core.signal, stop.signal]) },
       {
         checkpoint: async (step) => {
           if (step !== 'deltas' || newer) return;
           newer = await decideByHand(core, { a: stored[1]!, b: stored[1]! });
           // What is being made hears of it before it goes on.
-          await new Promise((resolve) => setTimeout(resolve, 100));
+          core.publishing.notify();
+          const { version: decided } = core.publishing;
+          await until(() => version >= decided, 'a look at what was decided');
         },
       },
     );
@@ -478,14 +493,14 @@ describeDatabases('a publication', (fresh) => {
     await core.repositories.ensure('partners', '');
     await core.repositories.set('partners', {}, BY);
     core.publishing.notify();
-    while (core.repositories.find('partners')!.refresh) await new Promise((resolve) => setTimeout(resolve, 20));
+    await until(() => !core.repositories.find('partners')!.refresh, 'its folder as it was');
     assert.deepEqual(Object.fromEntries(await listRefs(repo)), { a: one.commit });
     await setRef(repo, 'a', one.commit);
   });
 });
 
 /** Runs a publisher until a publication has ended, and then ends the publisher. */
-async function until(
+async function runUntilEnded(
   publisher: typeof runPublisher,
   core: Awaited<ReturnType<typeof createTestCore>>,
   number: number,

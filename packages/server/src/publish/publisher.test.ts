@@ -21,6 +21,7 @@ import { channelHead, listReleases } from '../reading/releases.ts';
 import { createTestCore } from '../testing/core.ts';
 import { describeDatabases } from '../testing/databases.ts';
 import { storeFiles } from '../testing/runner.ts';
+import { until } from '../testing/until.ts';
 import { publishByHand } from './by-hand.ts';
 import { decidePublication } from './decide.ts';
 import { runPublisher } from './publisher.ts';
@@ -79,11 +80,13 @@ describeDatabases('publishing', (fresh) => {
     t.after(() => publisher);
     const settled = async (id: string): Promise<ReleaseRow> => {
       publisher ??= runPublisher(core);
-      for (;;) {
-        const row = await core.db.selectFrom('releases').selectAll().where('id', '=', id).executeTakeFirstOrThrow();
-        if (row.state !== 'publishing') return row;
-        await new Promise((resolve) => setTimeout(resolve, 5));
-      }
+      let row: ReleaseRow;
+      const isOver = async () => {
+        row = await core.db.selectFrom('releases').selectAll().where('id', '=', id).executeTakeFirstOrThrow();
+        return row.state !== 'publishing';
+      };
+      await until(isOver, `the end of ${id}`);
+      return row!;
     };
     const published = async (): Promise<string | null> =>
       readRef(await openRepo(join(core.folder.repos, 'public')), CHANNEL.channel);
@@ -264,12 +267,15 @@ describeDatabases('publishing', (fresh) => {
         await new Promise((resolve) => setImmediate(resolve));
       }
     })();
-    for (let run = 1; run <= 8; run += 1) {
-      const files = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`d${i}/f`, `${run}-${i}`]));
-      await settled((await decide(core, await store(core, files), run)).id);
+    try {
+      for (let run = 1; run <= 8; run += 1) {
+        const files = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`d${i}/f`, `${run}-${i}`]));
+        await settled((await decide(core, await store(core, files), run)).id);
+      }
+    } finally {
+      publishing = false;
+      await reader;
     }
-    publishing = false;
-    await reader;
     assert.ok(looks > 8);
   });
 });

@@ -39,6 +39,7 @@ import { createTestCore } from '../testing/core.ts';
 import { describeDatabases } from '../testing/databases.ts';
 import { storeFiles } from '../testing/runner.ts';
 import { scratch } from '../testing/scratch.ts';
+import { until } from '../testing/until.ts';
 import { pin, unpin } from './pins.ts';
 import { createRetention, type Retention } from './retention.ts';
 import { STORE } from './tables.ts';
@@ -252,7 +253,7 @@ describeDatabases('retention', (fresh) => {
     await held;
     const { gone } = (await looking)!;
     assert.deepEqual([gone, has(a, b)], [[b], [true, false]]);
-    while ((await channelHead(core.db, 'public', 'robot/edge'))?.commit !== a) await sleep(10);
+    await until(async () => (await channelHead(core.db, 'public', 'robot/edge'))?.commit === a, 'the release');
     assert.deepEqual(await hasClosure(repo, (await readCommit(repo, a)).tree), []);
     // One that is decided when it is gone copies it anew.
     await publishByHand(core, { repository: 'public', items: [back(b)], reason: 'back', by: BY });
@@ -365,7 +366,7 @@ describeDatabases('retention', (fresh) => {
     rmSync(join(core.folder.repos, 'other'), { recursive: true });
     await core.repositories.remove('public', BY, { force: true });
     const running = createRetention(core, () => clock.now).run();
-    while ((await rows(core)).length > 0) await sleep(10);
+    await until(async () => (await rows(core)).length === 0, 'nothing known of it');
     core.abort();
     await running;
   });

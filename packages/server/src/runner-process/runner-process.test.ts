@@ -11,9 +11,10 @@ import { startTestServer, type TestServer } from '../testing/server.ts';
 type Runners = z.infer<typeof RunnerList>;
 
 async function until<T>(look: () => Promise<T>, enough: (value: T) => boolean): Promise<T> {
-  for (;;) {
+  for (let looks = 0; ; looks += 1) {
     const value = await look();
     if (enough(value)) return value;
+    assert.ok(looks < 3000, `it did not come: ${JSON.stringify(value)}`);
     await setTimeout(20);
   }
 }

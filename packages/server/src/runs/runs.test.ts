@@ -10,6 +10,7 @@ import { createGitRepository, type GitRepository } from '../testing/git-reposito
 import { runnerClient, serveJobs, storeFiles, type Work } from '../testing/runner.ts';
 import { scratch } from '../testing/scratch.ts';
 import { startTestServer, type TestServer } from '../testing/server.ts';
+import { until } from '../testing/until.ts';
 
 const run = promisify(execFile);
 
@@ -272,10 +273,10 @@ test('cancelling a run stops what no other run wants, and only that', async (t) 
   const { server } = await line(t);
   const one = await server.post<Run>('/runs');
   const client = runnerClient(server.url, server.runnerToken);
-  const lease = (await client.lease(5))!;
+  const lease = (await client.lease(30))!;
   const two = await server.post<Run>('/runs');
-  while ((await server.get<RunDetail>(`/runs/${two.id}`)).counts.total === 0)
-    await new Promise((r) => setTimeout(r, 10));
+  const isPlanned = async () => (await server.get<RunDetail>(`/runs/${two.id}`)).counts.total > 0;
+  await until(isPlanned, 'the jobs of the second run');
   await server.post(`/runs/${one.id}/cancel`);
   assert.equal((await client.heartbeat(lease)).body.cancel, false);
   await server.post(`/runs/${two.id}/cancel`);
@@ -291,7 +292,7 @@ test('a newer push supersedes what older runs of the branch have not started; wh
   app.commit('Two', { 'app.py': 'two()\n' });
   const older = await server.post<Run>('/projects/app/run');
   const client = runnerClient(server.url, server.runnerToken);
-  const leases = [(await client.lease(5))!, (await client.lease(5))!];
+  const leases = [(await client.lease(30))!, (await client.lease(30))!];
   const base = leases.find((lease) => lease.job.job === 'base')!;
   const lint = leases.find((lease) => lease.job.job === 'lint')!;
   app.commit('Three', { 'app.py': 'three()\n' });
@@ -320,11 +321,10 @@ test('a waiting job says why', async (t) => {
     const detail = await server.get<RunDetail>(`/runs/${id}`);
     return detail.counts.total === 0 ? null : job(detail, 'app/lint').waits;
   };
-  let why = await waits();
-  for (; why === null; why = await waits()) await new Promise((r) => setTimeout(r, 10));
-  assert.equal(why, 'no runner is connected');
+  await until(async () => (await waits()) !== null, 'the jobs of the run');
+  assert.equal(await waits(), 'no runner is connected');
   const client = runnerClient(server.url, server.runnerToken);
-  const lease = await client.lease(5);
+  const lease = await client.lease(30);
   assert.notEqual(lease?.job.job, 'lint');
   assert.match((await waits()) ?? '', /test-runner: .*GPU/);
 });
@@ -333,7 +333,7 @@ test('the log of a job can be followed while it runs, and read afterwards', asyn
   const { server } = await line(t);
   await server.post<Run>('/runs');
   const client = runnerClient(server.url, server.runnerToken);
-  const lease = (await client.lease(5))!;
+  const lease = (await client.lease(30))!;
   await client.heartbeat(lease, 'one\n', 0);
   const path = `${server.url}/api/v1/executions/${lease.executionId}/log`;
   const headers = { authorization: `Bearer ${server.adminToken}` };

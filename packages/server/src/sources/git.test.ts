@@ -116,6 +116,6 @@ test('a git whose server never answers is ended at the time limit, and the error
     code: 'source-unreachable',
     message: /did not end within 0.3 s/,
   });
-  assert.ok(Date.now() - before < 5000);
+  assert.ok(Date.now() - before < 30_000);
   for (const socket of sockets) socket.destroy();
 });

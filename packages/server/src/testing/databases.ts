@@ -79,7 +79,7 @@ async function startPostgres(bin: string): Promise<PostgresServer> {
       await client.end();
     }
   };
-  for (let left = 100; ; left -= 1) {
+  for (let left = 600; ; left -= 1) {
     try {
       await ask('select 1');
       break;

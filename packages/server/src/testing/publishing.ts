@@ -6,6 +6,7 @@ import type { Core } from '../core.ts';
 import { publishByHand, readPublication } from '../publish/by-hand.ts';
 import { type DecidedPublication, decidePublication, type WishedRelease } from '../publish/decide.ts';
 import { storeFiles } from './runner.ts';
+import { until } from './until.ts';
 
 const run = promisify(execFile);
 
@@ -53,12 +54,13 @@ export async function publishTogether(
 
 /** Waits until a publication is not being made any more. */
 export async function ended(core: Core, number: number): Promise<DecidedPublication> {
-  for (;;) {
-    const seen = core.publishing.version;
-    const now = await readPublication(core, number);
-    if (now.publication.state !== 'publishing') return now;
-    await core.publishing.past(seen, 200, core.signal);
-  }
+  let now: DecidedPublication;
+  const isOver = async () => {
+    now = await readPublication(core, number);
+    return now.publication.state !== 'publishing';
+  };
+  await until(isOver, `the end of publication ${number}`);
+  return now!;
 }
 
 export function publishedRepo(core: Core, repository = 'public'): Promise<Repo> {

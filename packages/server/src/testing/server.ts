@@ -1,13 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import type { RunDetail } from '../api/schema.ts';
 import type { BuiltInMakers } from '../built-ins/built-ins.ts';
 import { ServerError } from '../errors.ts';
 import { type RunningServer, startServer } from '../server.ts';
 import { loadSettings, type SettingsFragment } from '../settings.ts';
 import { scratch } from './scratch.ts';
+import { until } from './until.ts';
 
 /** A real server in this process, on free ports, without a runner process. */
 export interface TestServer extends RunningServer {
@@ -71,11 +71,13 @@ export function connect(server: RunningServer, dataDir: string): TestServer {
     get: (path) => succeed('GET', path),
     post: (path, body) => succeed('POST', path, body),
     async runEnd(id) {
-      for (;;) {
-        const run = await succeed<RunDetail>('GET', `/runs/${id}`);
-        if (run.state !== 'running') return run;
-        await setTimeout(20);
-      }
+      let run: RunDetail;
+      const isOver = async () => {
+        run = await succeed<RunDetail>('GET', `/runs/${id}`);
+        return run.state !== 'running';
+      };
+      await until(isOver, `the end of run ${id}`);
+      return run!;
     },
     async addProject(name, url) {
       await succeed('POST', '/projects', { name, url, run: false });

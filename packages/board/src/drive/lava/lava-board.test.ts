@@ -35,7 +35,10 @@ async function lab(o: { token?: string; queueLimit?: string } = {}) {
 
 /** Plays what the lab does next, as soon as there is a job. */
 async function jobOf(lava: PlayedLava) {
-  while (lava.jobs.length === 0) await sleep(5);
+  for (let looks = 0; lava.jobs.length === 0; looks++) {
+    assert.ok(looks < 6000, 'a job for the lab');
+    await sleep(5);
+  }
   return lava.jobs[0]!;
 }
 

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { type ChildProcess, fork, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { after } from 'node:test';
@@ -10,6 +11,7 @@ export interface RunSettings {
 }
 
 let child: ChildProcess | undefined;
+let died: Promise<never> | undefined;
 after(() => child?.kill());
 
 /** Runs `treeline repo` with these arguments, one after the other in one process. */
@@ -20,9 +22,10 @@ export async function ours(
   child ??= fork(fileURLToPath(new URL('./verb-process.ts', import.meta.url)), {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
-  const answer = once(child, 'message');
+  died ??= once(child, 'exit').then(([code, signal]): never => assert.fail(`it died: ${code ?? signal}`));
+  const answer = once(child, 'message') as Promise<[VerbResult]>;
   child.send({ args: [...args], cwd, env } satisfies VerbRequest);
-  return ((await answer) as [VerbResult])[0];
+  return (await Promise.race([answer, died]))[0];
 }
 
 /** The same with stock `ostree`. */
