@@ -40,4 +40,4 @@ export function parseList(text: string): Map<string, Entry> {
   return entries;
 }
 
-const LINE = /^([-dl])(0[0-7]{4}) (\d+) (\d+) +(\d+) (\/[^]*)$/;
+const LINE = /^([-dl])(0[0-7]{4}) (\d+) (\d+) +(\d+) (\/[\s\S]*)$/;
