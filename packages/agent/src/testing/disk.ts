@@ -17,6 +17,8 @@ export interface TestDisk {
   hasChanged(): Promise<boolean>;
   /** A copy of this moment: its number. */
   copy(): Promise<number>;
+  /** Throws a copy away. */
+  drop(number: number): Promise<void>;
   /** Mounts a copy, lends its folder, and throws both away. */
   withCopy<T>(number: number, use: (folder: string) => Promise<T>): Promise<T>;
   close(): Promise<void>;
@@ -60,6 +62,7 @@ export async function createTestDisk(o: { megabytes: number; copies: number }): 
         await copyFile(image, join(host, `copy-${number}.img`), constants.COPYFILE_FICLONE_FORCE);
         return number;
       },
+      drop: (number) => rm(join(host, `copy-${number}.img`)),
       async withCopy(number, use) {
         const at = join(base, `copy-${number}`);
         const copy = join(host, `copy-${number}.img`);
