@@ -43,6 +43,8 @@ run-init -n "\${rootmnt}" "\${init}" || panic "the deployment has no init"
  * tried before; what crashes all the same reboots (`CrashAction` of systemd 256 and newer is known by the older name, too).
  */
 const DRACUT_FILES: Readonly<Record<string, string>> = {
+  // dracut would wait for the root file system without end: an initramfs without the driver could not be left.
+  'etc/cmdline.d/60-treeline.conf': 'rd.timeout=90\n',
   'etc/systemd/system.conf.d/60-treeline.conf': '[Manager]\nCrashReboot=yes\n',
   'etc/systemd/system/treeline-init.service': `[Unit]
 Description=Look whether the deployment has an init

@@ -188,6 +188,7 @@ test('with dracut the initramfs finds the deployment, tries its init, and is the
       'usr/lib/ostree/ostree-prepare-root',
       'etc/systemd/system/initrd.target.wants/treeline-init.service -> ../treeline-init.service',
       'etc/systemd/system/treeline-init.service',
+      'etc/cmdline.d/60-treeline.conf',
       'usr/sbin/chroot',
     ]) {
       assert.ok(listing.includes(` ${path}\n`), `${path} in:\n${listing}`);
