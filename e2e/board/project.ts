@@ -120,7 +120,10 @@ function tryOf(kind: Kind, { faults }: Trial): string {
 
 const NETWORK = '[Match]\nType=ether\n\n[Network]\nDHCP=yes\n';
 
-/** Looks often, and says on the console what it does. An emulated processor hashes a system for a minute; that damage is found is tested in packages/agent. */
+/**
+ * Looks often, and says on the console what it does. An emulated processor hashes a system for a minute; that damage is found
+ * is tested in packages/agent.
+ */
 const AGENT = 'poll: 3s\nconsole: true\nverify: false\n';
 
 const APP = '[Unit]\nDescription=The app\n\n[Service]\nExecStart=/usr/bin/app\nRestart=always\n';
