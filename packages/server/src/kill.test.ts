@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { until } from '@treeline/ostree/testing/until.ts';
 import type { Project, Release, Run, RunDetail } from './api/schema.ts';
 import { openDatabase } from './database/open.ts';
 import type { RunningServer } from './server.ts';
@@ -12,7 +13,6 @@ import type { SettingsFragment } from './settings.ts';
 import { createGitRepository } from './testing/git-repository.ts';
 import { scratch } from './testing/scratch.ts';
 import { connect, type TestServer } from './testing/server.ts';
-import { until } from './testing/until.ts';
 
 const run = promisify(execFile);
 

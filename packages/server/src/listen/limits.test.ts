@@ -3,7 +3,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { until } from '../testing/until.ts';
+import { until } from '@treeline/ostree/testing/until.ts';
 import { limitConnections, type Patience, serverOptions } from './limits.ts';
 
 const QUICK: Patience = { headers: 1200, idle: 2000, silence: 60_000, body: { ms: 200, bytes: 1000 } };

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { createRepo, hasDelta, type Repo, withTransaction, writeCommit, writeFolder } from '@treeline/ostree';
+import { until } from '@treeline/ostree/testing/until.ts';
 import { scratch } from '../testing/scratch.ts';
-import { until } from '../testing/until.ts';
 import { generateElsewhere } from './delta-process.ts';
 
 const MEGABYTE = 1024 * 1024;

@@ -16,6 +16,7 @@ import {
   withTransaction,
   writeCommit,
 } from '@treeline/ostree';
+import { until } from '@treeline/ostree/testing/until.ts';
 import type { MadeKey, Publication, Release, Repository } from '../api/schema.ts';
 import type { RunningServer } from '../server.ts';
 import type { SettingsFragment } from '../settings.ts';
@@ -23,7 +24,6 @@ import { ostree } from '../testing/publishing.ts';
 import { storeFiles } from '../testing/runner.ts';
 import { scratch } from '../testing/scratch.ts';
 import { connect, type TestServer } from '../testing/server.ts';
-import { until } from '../testing/until.ts';
 
 const LIVES = 8;
 

@@ -25,6 +25,7 @@ import {
   setRef,
 } from '@treeline/ostree';
 import { gpgHome } from '@treeline/ostree/testing/gpg.ts';
+import { until } from '@treeline/ostree/testing/until.ts';
 import { listReleases } from '../reading/releases.ts';
 import { createTestCore } from '../testing/core.ts';
 import { describeDatabases } from '../testing/databases.ts';
@@ -39,7 +40,6 @@ import {
   storeCommit,
 } from '../testing/publishing.ts';
 import { scratch } from '../testing/scratch.ts';
-import { until } from '../testing/until.ts';
 import { publishByHand } from './by-hand.ts';
 import { cancelPublication } from './cancel.ts';
 import type { DeltaNote } from './deltas.ts';

@@ -16,12 +16,12 @@ import {
   withTransaction,
   writeCommit,
 } from '@treeline/ostree';
+import { until } from '@treeline/ostree/testing/until.ts';
 import type { Core } from '../core.ts';
 import { channelHead, listReleases } from '../reading/releases.ts';
 import { createTestCore } from '../testing/core.ts';
 import { describeDatabases } from '../testing/databases.ts';
 import { storeFiles } from '../testing/runner.ts';
-import { until } from '../testing/until.ts';
 import { publishByHand } from './by-hand.ts';
 import { decidePublication } from './decide.ts';
 import { runPublisher } from './publisher.ts';

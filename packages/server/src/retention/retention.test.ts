@@ -26,6 +26,7 @@ import {
   withTransaction,
   writeCommit,
 } from '@treeline/ostree';
+import { until } from '@treeline/ostree/testing/until.ts';
 import type { Core } from '../core.ts';
 import { channelHistory } from '../devices/history.ts';
 import { createRegistry } from '../devices/index.ts';
@@ -39,7 +40,6 @@ import { createTestCore } from '../testing/core.ts';
 import { describeDatabases } from '../testing/databases.ts';
 import { storeFiles } from '../testing/runner.ts';
 import { scratch } from '../testing/scratch.ts';
-import { until } from '../testing/until.ts';
 import { pin, unpin } from './pins.ts';
 import { createRetention, type Retention } from './retention.ts';
 import { STORE } from './tables.ts';

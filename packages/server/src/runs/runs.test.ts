@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
+import { until } from '@treeline/ostree/testing/until.ts';
 import type { Artifact, CommitInfo, Diff, Job, Release, Run, RunDetail, Runner, Status } from '../api/schema.ts';
 import type { SettingsFragment } from '../settings.ts';
 import { describeDatabases } from '../testing/databases.ts';
@@ -10,7 +11,6 @@ import { createGitRepository, type GitRepository } from '../testing/git-reposito
 import { runnerClient, serveJobs, storeFiles, type Work } from '../testing/runner.ts';
 import { scratch } from '../testing/scratch.ts';
 import { startTestServer, type TestServer } from '../testing/server.ts';
-import { until } from '../testing/until.ts';
 
 const run = promisify(execFile);
 

@@ -2,11 +2,11 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { openRepo, type Repo, type Tree, withTransaction, writeCommit } from '@treeline/ostree';
+import { until } from '@treeline/ostree/testing/until.ts';
 import type { Core } from '../core.ts';
 import { publishByHand, readPublication } from '../publish/by-hand.ts';
 import { type DecidedPublication, decidePublication, type WishedRelease } from '../publish/decide.ts';
 import { storeFiles } from './runner.ts';
-import { until } from './until.ts';
 
 const run = promisify(execFile);
 

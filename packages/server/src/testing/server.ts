@@ -1,13 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { until } from '@treeline/ostree/testing/until.ts';
 import type { RunDetail } from '../api/schema.ts';
 import type { BuiltInMakers } from '../built-ins/built-ins.ts';
 import { ServerError } from '../errors.ts';
 import { type RunningServer, startServer } from '../server.ts';
 import { loadSettings, type SettingsFragment } from '../settings.ts';
 import { scratch } from './scratch.ts';
-import { until } from './until.ts';
 
 /** A real server in this process, on free ports, without a runner process. */
 export interface TestServer extends RunningServer {
