@@ -78,9 +78,10 @@ export async function runTrial(subject: TrialSubject, tools: TrialTools): Promis
         const leg = trial.legs[trial.at]!;
         note(`leg ${leg.name}: ${leg.target} is to be ${leg.expects}`);
         const actions = actionsOf(trial);
+        const { boots } = board;
         for (const action of actions.slice(0, -1)) await perform(action);
         // Making and writing an image is not the board's time.
-        trial = began(trial, await tools.look(undefined, signal), board);
+        trial = began(trial, await tools.look(undefined, signal), { boots });
         await perform(actions.at(-1)!);
       }
       await sleep(tools.pollMs ?? 1000, undefined, { signal });

@@ -178,6 +178,11 @@ describe('a trial on a board', () => {
       report.legs.map(({ name }) => name),
       ['install', 'full-disk', 'forward', 'back', 'again'],
     );
+    assert.deepEqual(
+      report.legs.map(({ boots }) => boots),
+      [1, 1, 3, 1, 1],
+      'switching it on counts: after filling its disk, after freeing it, and after the cut',
+    );
     const forward = report.legs[2]!;
     assert.deepEqual(forward.faults.map((text) => text.replace(/ while .*/, '')).sort(), ['network-loss', 'power-cut']);
     const order = ['fill', 'free', 'network-off', 'network-on', 'cut'].map((word) => done.indexOf(word));

@@ -143,7 +143,7 @@ export function actionsOf(trial: Trial): Action[] {
   return wasFull ? [{ kind: 'power-off' }, { kind: 'free' }, { kind: 'power-on' }, point] : [point];
 }
 
-/** The actions of the leg are done. */
+/** The actions of the leg are done. `boots`: as many as there were before them. */
 export function began(trial: Trial, view: DeviceView, board: { boots: number }): Trial {
   return { ...trial, since: view.now, after: view.events.at(-1)?.number ?? 0, boots: board.boots, sent: view.sent };
 }
