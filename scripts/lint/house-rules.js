@@ -59,6 +59,7 @@ const importDirection = {
   create(context) {
     const from = packageOf(context.filename);
     const isTest = /\.test\.[jt]s$/.test(context.filename);
+    const servesTests = isTest || /\/src\/testing\//.test(context.filename);
     if (from !== undefined && !Object.hasOwn(mayImport, from)) {
       return { Program: (node) => context.report({ node, messageId: 'unknown', data: { from } }) };
     }
@@ -81,7 +82,7 @@ const importDirection = {
         const [, to, ...rest] = wanted.split('/');
         const file = relative(root, context.filename);
         // What tests of several packages need (a GnuPG home, say) is the engine's, and shipped to nobody.
-        const forTests = isTest && rest[0] === 'testing';
+        const forTests = servesTests && rest[0] === 'testing';
         const deepAllowed =
           to === mayGoDeep.into && (forTests || mayGoDeep.folders.some((folder) => file.startsWith(folder + sep)));
         if (rest.length > 0 && !deepAllowed) report('deep', { to });
