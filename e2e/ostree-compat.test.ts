@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createRepo, hasObject, openRepo, pull, readRef, serveRepository } from '@treeline/ostree';
-import { freePort } from './testing/nginx.ts';
+import { freePort } from '@treeline/ostree/testing/free-port.ts';
 import { scratchFolder } from './testing/scratch.ts';
 import { treeline } from './testing/treeline-server.ts';
 

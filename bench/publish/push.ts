@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rename, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePort } from '../../e2e/testing/nginx.ts';
+import { freePort } from '@treeline/ostree/testing/free-port.ts';
 import { TreelineServer } from '../../e2e/testing/treeline-server.ts';
 import type { Fixtures } from '../engine/fixtures.ts';
 import { linkedCopy, ResultsDiffer } from '../engine/peers.ts';

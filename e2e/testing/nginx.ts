@@ -1,10 +1,9 @@
 import { spawn } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '@treeline/ostree/testing/free-port.ts';
 
 /** An nginx of one's own, on loopback. */
 export interface Nginx {
@@ -59,20 +58,4 @@ ${temporary}
       await ended;
     },
   };
-}
-
-/**
- * A port of loopback that nobody listens on just now. It lies below those which the kernel gives to whoever asks for any:
- * a server which is killed and started again on it finds it as it was.
- */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(20_000, 32_768);
-    const server = createServer();
-    const free = await new Promise<boolean>((resolve) => {
-      server.on('error', () => resolve(false));
-      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-    });
-    if (free) return port;
-  }
 }

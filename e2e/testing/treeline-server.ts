@@ -4,7 +4,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { freePort } from './nginx.ts';
+import { freePort } from '@treeline/ostree/testing/free-port.ts';
 
 export const treelineBin = fileURLToPath(new URL('../../packages/cli/bin/treeline.js', import.meta.url));
 
